@@ -1,0 +1,20 @@
+package io.moe4j.spi;
+
+import io.moe4j.DeviceKind;
+import io.moe4j.DeviceOptions;
+
+/** A back end, found by {@link java.util.ServiceLoader}. Creating one loads nothing. */
+public interface BackendProvider {
+
+  /** The kind of devices that it opens. */
+  DeviceKind kind();
+
+  /** How many devices there are; 0 rather than an exception where nothing of the kind is. */
+  int deviceCount();
+
+  /** Why {@link #deviceCount} is 0, in one sentence; empty otherwise. */
+  String unavailableReason();
+
+  /** Opens a device; the index is below the count. */
+  BackendDevice open(int index, DeviceOptions options);
+}
