@@ -109,9 +109,17 @@ public final class RoutingOracle {
   }
 
   private static double margin(double[] scores, int[] order, int kept) {
-    return kept == order.length
+    if (kept == order.length) {
+      return Double.POSITIVE_INFINITY;
+    }
+    double chosen = scores[order[kept - 1]];
+    double refused = scores[order[kept]];
+    if (chosen == refused) {
+      return 0;
+    }
+    return refused == Double.NEGATIVE_INFINITY
         ? Double.POSITIVE_INFINITY
-        : scores[order[kept - 1]] - scores[order[kept]];
+        : (chosen - refused) / Math.max(Math.abs(chosen), Math.abs(refused));
   }
 
   private static double[] softmax(double[] logits) {

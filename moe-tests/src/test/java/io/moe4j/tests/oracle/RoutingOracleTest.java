@@ -64,7 +64,7 @@ class RoutingOracleTest {
     assertArrayEquals(new int[] {0, 2}, choice.ids());
     assertArrayEquals(new double[] {2.5 * S1 / sum, 2.5 * S2 / sum}, choice.weights(), 1e-12);
     // Third best is expert 3 with .8; the last chosen has 2/3 + 1/2.
-    assertEquals(S2 + .5 - S4, choice.margin(), 1e-12);
+    assertEquals((S2 + .5 - S4) / (S2 + .5), choice.margin(), 1e-12);
   }
 
   @Test
