@@ -105,6 +105,32 @@ public record MoeSpec(
     return topK + numFusedSharedExperts;
   }
 
+  /** This layer with inputs of other formats. */
+  public MoeSpec withActivationFormat(QuantFormat format) {
+    return toBuilder().activationFormat(format).build();
+  }
+
+  /** This layer on a device that holds a slice of its experts. */
+  public MoeSpec withExpertParallel(int localExpertOffset, int localNumExperts) {
+    return toBuilder().expertParallel(localExpertOffset, localNumExperts).build();
+  }
+
+  private Builder toBuilder() {
+    Builder builder =
+        builder()
+            .weightFormat(weightFormat)
+            .activationFormat(activationFormat)
+            .hiddenSize(hiddenSize)
+            .intermediateSize(intermediateSize)
+            .numExperts(numExperts)
+            .topK(topK)
+            .activation(activation)
+            .routing(routing)
+            .numFusedSharedExperts(numFusedSharedExperts);
+    builder.expertParallel = expertParallel;
+    return builder;
+  }
+
   /** Starts a spec; what is not set has the default that {@link Builder} names. */
   public static Builder builder() {
     return new Builder();
