@@ -6,4 +6,8 @@ module io.moe4j.backend {
   exports io.moe4j.global;
   exports io.moe4j.nativelib;
   exports io.moe4j.presets;
+
+  provides io.moe4j.spi.BackendProvider with
+      io.moe4j.backend.CpuBackendProvider,
+      io.moe4j.backend.CudaBackendProvider;
 }
