@@ -72,6 +72,11 @@ public final class CheckpointExperts {
     return held -> expert(offset + held, scales);
   }
 
+  /** For inspection: one expert without a layer. */
+  ExpertReader reader() {
+    return reader;
+  }
+
   private ExpertWeights expert(int expert, boolean activationScales) {
     if (expert < 0 || expert >= spec.numExperts()) {
       throw new InvalidArgumentException("expert", expert, "0 to " + (spec.numExperts() - 1));

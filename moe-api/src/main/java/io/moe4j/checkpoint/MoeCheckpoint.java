@@ -104,6 +104,28 @@ public final class MoeCheckpoint implements AutoCloseable {
     return text.toString();
   }
 
+  /**
+   * Reads a layer's scales and a sample of its weights, and says what it is and what is wrong with
+   * it. Trouble with its tensors becomes findings, not exceptions.
+   *
+   * @throws InvalidArgumentException when the layer has no experts
+   */
+  public LayerReport inspect(int layer) {
+    return LayerInspector.inspect(this, layer);
+  }
+
+  /** What is wrong with the checkpoint as a whole: shards that are listed but missing. */
+  public List<Finding> findings() {
+    return tensors.missingShards().stream()
+        .map(
+            shard ->
+                new Finding(
+                    Finding.Severity.ERROR,
+                    shard.getFileName().toString(),
+                    "listed by " + tensors.source().getFileName() + ", but missing"))
+        .toList();
+  }
+
   /** Closes the files; buffers of weights that were handed out before stay valid. */
   @Override
   public void close() {
