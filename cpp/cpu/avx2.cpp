@@ -1,10 +1,10 @@
 // Kernels for AVX2 with FMA and F16C: activations in F32.
 //
-// Eight rows at a time. A byte shuffle turns nibbles into the two bytes of their BF16 values; zipped
-// together and shifted they become F32 vectors whose lanes are (row, even K), (row, odd K), four
-// rows a vector. A broadcast of 64 bits brings the token's two elements, and adding neighbouring
-// lanes at the end makes sums of rows. Few tokens are multiplied straight from the decoded
-// registers; for more, a piece of the panel is decoded once into the L1 cache, block scales
+// Eight rows at a time. A byte shuffle turns nibbles into the two bytes of their BF16 values;
+// zipped together and shifted they become F32 vectors whose lanes are (row, even K), (row, odd K),
+// four rows a vector. A broadcast of 64 bits brings the token's two elements, and adding
+// neighbouring lanes at the end makes sums of rows. Few tokens are multiplied straight from the
+// decoded registers; for more, a piece of the panel is decoded once into the L1 cache, block scales
 // included (the products are exact in F32).
 #include <immintrin.h>
 
@@ -47,13 +47,12 @@ struct Mxfp4 {
 /** The weights of 8 rows and 8 K, block scales not applied. */
 struct Decoder {
   const __m256i upper_bytes = _mm256_setr_epi8(
-      0, 0x3F, 0x3F, 0x3F, 0x40, 0x40, 0x40, 0x40, static_cast<char>(0x80),
-      static_cast<char>(0xBF), static_cast<char>(0xBF), static_cast<char>(0xBF),
-      static_cast<char>(0xC0), static_cast<char>(0xC0), static_cast<char>(0xC0),
-      static_cast<char>(0xC0), 0, 0x3F, 0x3F, 0x3F, 0x40, 0x40, 0x40, 0x40, static_cast<char>(0x80),
-      static_cast<char>(0xBF), static_cast<char>(0xBF), static_cast<char>(0xBF),
-      static_cast<char>(0xC0), static_cast<char>(0xC0), static_cast<char>(0xC0),
-      static_cast<char>(0xC0));
+      0, 0x3F, 0x3F, 0x3F, 0x40, 0x40, 0x40, 0x40, static_cast<char>(0x80), static_cast<char>(0xBF),
+      static_cast<char>(0xBF), static_cast<char>(0xBF), static_cast<char>(0xC0),
+      static_cast<char>(0xC0), static_cast<char>(0xC0), static_cast<char>(0xC0), 0, 0x3F, 0x3F,
+      0x3F, 0x40, 0x40, 0x40, 0x40, static_cast<char>(0x80), static_cast<char>(0xBF),
+      static_cast<char>(0xBF), static_cast<char>(0xBF), static_cast<char>(0xC0),
+      static_cast<char>(0xC0), static_cast<char>(0xC0), static_cast<char>(0xC0));
   const __m256i lower_bytes = _mm256_setr_epi8(
       0, 0, static_cast<char>(0x80), static_cast<char>(0xC0), 0, 0x40, static_cast<char>(0x80),
       static_cast<char>(0xC0), 0, 0, static_cast<char>(0x80), static_cast<char>(0xC0), 0, 0x40,
@@ -109,20 +108,20 @@ void multiply_direct(const PanelProduct& product, int pass) {
 #pragma GCC unroll 4
       for (int j = 0; j < kBlock / 8; ++j) {
         const int group = block * (kBlock / 8) + j;
-        decoder.decode(chunk + (group * kPasses + pass) * 32,
-                       [&](int pair, __m256 first, __m256 second)
-                           __attribute__((always_inline)) {
+        decoder.decode(
+            chunk + (group * kPasses + pass) * 32, [&](int pair, __m256 first,
+                                                       __m256
+                                                           second) __attribute__((always_inline)) {
 #pragma GCC unroll 4
-                             for (int t = 0; t < kTokens; ++t) {
-                               const __m256 element = broadcast_pair(
-                                   elements + ((group * 4 + pair) * kTokens + t) * 2);
-                               sum[t][0] = _mm256_fmadd_ps(first, element, sum[t][0]);
-                               sum[t][1] = _mm256_fmadd_ps(second, element, sum[t][1]);
-                             }
-                           });
+              for (int t = 0; t < kTokens; ++t) {
+                const __m256 element =
+                    broadcast_pair(elements + ((group * 4 + pair) * kTokens + t) * 2);
+                sum[t][0] = _mm256_fmadd_ps(first, element, sum[t][0]);
+                sum[t][1] = _mm256_fmadd_ps(second, element, sum[t][1]);
+              }
+            });
       }
-      const __m256 scales =
-          Format::scales(chunk + kCodeBytes + block * kPanelRows + pass * kRows);
+      const __m256 scales = Format::scales(chunk + kCodeBytes + block * kPanelRows + pass * kRows);
 #pragma GCC unroll 4
       for (int t = 0; t < kTokens; ++t) {
         total[t] = _mm256_fmadd_ps(_mm256_hadd_ps(sum[t][0], sum[t][1]), scales, total[t]);
@@ -156,14 +155,18 @@ void decode_slab(const uint8_t* chunk, int64_t num_chunks, int pass, Slab* slab)
 #pragma GCC unroll 4
       for (int j = 0; j < kBlock / 8; ++j) {
         const int group = block * (kBlock / 8) + j;
-        decoder.decode(chunk + (group * kPasses + pass) * 32,
-                       [&](int pair, __m256 first, __m256 second)
-                           __attribute__((always_inline)) {
-                             float* destination = weights + (group * 4 + pair) * 16;
-                             _mm256_store_ps(destination, _mm256_mul_ps(first, first_scales));
-                             _mm256_store_ps(destination + 8,
-                                             _mm256_mul_ps(second, second_scales));
-                           });
+        decoder.decode(
+            chunk + (group * kPasses + pass) * 32, [&](int pair, __m256 first, __m256 second)
+                                                       __attribute__((always_inline)) {
+                                                         float* destination =
+                                                             weights + (group * 4 + pair) * 16;
+                                                         _mm256_store_ps(
+                                                             destination,
+                                                             _mm256_mul_ps(first, first_scales));
+                                                         _mm256_store_ps(
+                                                             destination + 8,
+                                                             _mm256_mul_ps(second, second_scales));
+                                                       });
       }
     }
     chunk += chunk_bytes(Format::kFormat);

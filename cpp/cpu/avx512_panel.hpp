@@ -137,8 +137,7 @@ void multiply_bf16_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t*
       const auto weights = Dot::bf16_weights(codes, step);
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
-        sum[t][step] =
-            Dot::template add_bf16<kTokens>(sum[t][step], weights, elements, step, t);
+        sum[t][step] = Dot::template add_bf16<kTokens>(sum[t][step], weights, elements, step, t);
       }
     }
     elements += 2 * kTokens * element_bytes(Dot::kElement);

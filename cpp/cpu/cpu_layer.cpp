@@ -15,8 +15,7 @@ Status CpuLayer::create(const moe4j_layer_desc& desc, CpuContext& context,
               num_held_experts(desc), desc.intermediate_size, desc.hidden_size);
   if (!PreparedLayer::is_possible(desc)) return no_memory;
   std::unique_ptr<CpuLayer> created(new (std::nothrow) CpuLayer(desc, context));
-  if (created == nullptr || !created->prepared_.allocated() ||
-      created->expert_is_set_ == nullptr) {
+  if (created == nullptr || !created->prepared_.allocated() || created->expert_is_set_ == nullptr) {
     return no_memory;
   }
   *layer = std::move(created);
@@ -63,27 +62,15 @@ int32_t CpuLayer::tactics(int64_t tokens, int32_t* ids, int32_t capacity) const 
   return tactics_for(tokens, context_.best, ids, capacity);
 }
 
-Status CpuLayer::check_tactic(int32_t tactic) const noexcept {
-  if (tactic >= 0 && tactic < kNumCpuTactics && is_offered(kCpuTactics[tactic], context_.best)) {
-    return Status::ok();
-  }
-  return invalid_argument("tactic: found %d, expected an id from moe4j_layer_tactics()", tactic);
-}
-
 Status CpuLayer::workspace_bytes(int32_t tactic, int64_t tokens, int64_t* bytes) const noexcept {
-  MOE4J_RETURN_IF_ERROR(check_tactic(tactic));
+  if (tactic < 0 || tactic >= kNumCpuTactics || !is_offered(kCpuTactics[tactic], context_.best)) {
+    return invalid_argument("tactic: found %d, expected an id from moe4j_layer_tactics()", tactic);
+  }
   *bytes = cpu_workspace_bytes(desc_, kCpuTactics[tactic], tokens);
   return Status::ok();
 }
 
 Status CpuLayer::launch(const moe4j_launch_args& args) const noexcept {
-  int64_t needed;
-  MOE4J_RETURN_IF_ERROR(workspace_bytes(args.tactic, args.tokens, &needed));
-  if (args.tokens > 0 && args.workspace_bytes < needed) {
-    return invalid_argument("workspace_bytes: found %lld, expected %lld or more",
-                            static_cast<long long>(args.workspace_bytes),
-                            static_cast<long long>(needed));
-  }
   MOE4J_RETURN_IF_ERROR(
       launch_fused_moe(desc_, prepared_, kCpuTactics[args.tactic], args, *context_.pool));
   context_.launches.fetch_add(1, std::memory_order_relaxed);

@@ -43,7 +43,6 @@ class CpuLayer final : public Layer {
 
  private:
   CpuLayer(const moe4j_layer_desc& desc, CpuContext& context) noexcept;
-  Status check_tactic(int32_t tactic) const noexcept;
 
   const moe4j_layer_desc desc_;
   CpuContext& context_;

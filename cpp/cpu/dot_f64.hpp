@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "cpu/kernels.hpp"
 #include "moe4j/moe4j.h"
 
 /** `count` elements of F32 or BF16 as F64. Exact. */
@@ -24,29 +25,37 @@ static inline void moe4j_widen(int32_t dtype, const void* source, int64_t first,
   }
 }
 
-/** Kernels::dot_f64: widens a piece of b once, then uses it for all rows of a. */
-static inline void moe4j_dot_f64(int64_t rows, int64_t k, const double* a, int32_t b_dtype,
-                                 const void* b, double* sums) {
+/** Kernels::dot_f64: widens a piece of each row once, then multiplies all pairs of pieces. */
+static inline void moe4j_dot_f64(const moe4j::DotTile& tile) {
   constexpr int64_t kPiece = 256;
   constexpr int64_t kLanes = 16;  // partial sums, so that additions overlap and vectorize
-  double piece[kPiece];
-  for (int64_t row = 0; row < rows; ++row) sums[row] = 0;
-  for (int64_t first = 0; first < k; first += kPiece) {
-    const int64_t length = k - first < kPiece ? k - first : kPiece;
-    moe4j_widen(b_dtype, b, first, length, piece);
-    const int64_t whole = length - length % kLanes;
-    for (int64_t row = 0; row < rows; ++row) {
-      const double* values = a + row * k + first;
-      double lanes[kLanes] = {};
-      for (int64_t i = 0; i < whole; i += kLanes) {
-        for (int64_t lane = 0; lane < kLanes; ++lane) {
-          lanes[lane] += values[i + lane] * piece[i + lane];
+  constexpr int64_t kRows = moe4j::DotTile::kMaxRows;
+  double a[kRows][kPiece];
+  double b[kRows][kPiece];
+  for (int64_t i = 0; i < kRows * kRows; ++i) tile.sums[i] = 0;
+  for (int64_t first = 0; first < tile.k; first += kPiece) {
+    const int64_t length = tile.k - first < kPiece ? tile.k - first : kPiece;
+    const int64_t padded = (length + kLanes - 1) / kLanes * kLanes;
+    for (int64_t i = 0; i < tile.a_rows; ++i) {
+      moe4j_widen(tile.a_dtype, tile.a, i * tile.k + first, length, a[i]);
+      for (int64_t rest = length; rest < padded; ++rest) a[i][rest] = 0;
+    }
+    for (int64_t j = 0; j < tile.b_rows; ++j) {
+      moe4j_widen(tile.b_dtype, tile.b, j * tile.k + first, length, b[j]);
+      for (int64_t rest = length; rest < padded; ++rest) b[j][rest] = 0;
+    }
+    for (int64_t i = 0; i < tile.a_rows; ++i) {
+      for (int64_t j = 0; j < tile.b_rows; ++j) {
+        double lanes[kLanes] = {};
+        for (int64_t k = 0; k < padded; k += kLanes) {
+          for (int64_t lane = 0; lane < kLanes; ++lane) {
+            lanes[lane] += a[i][k + lane] * b[j][k + lane];
+          }
         }
+        double sum = 0;
+        for (int64_t lane = 0; lane < kLanes; ++lane) sum += lanes[lane];
+        tile.sums[i * kRows + j] += sum;
       }
-      double sum = 0;
-      for (int64_t lane = 0; lane < kLanes; ++lane) sum += lanes[lane];
-      for (int64_t i = whole; i < length; ++i) sum += values[i] * piece[i];
-      sums[row] += sum;
     }
   }
 }

@@ -10,10 +10,10 @@ namespace moe4j {
 
 /** One projection's epilogue: value = sum * weight_scale * token scale + bias + delta. */
 struct Gemm1Epilogue {
-  int32_t activation;       // moe4j_activation
-  int64_t rows;             // outputs of h that exist in this panel; the rest becomes zero
-  int64_t panel_outputs;    // 16 if gated, otherwise 32
-  const float* bias;        // [32] in the order of the panel's rows
+  int32_t activation;     // moe4j_activation
+  int64_t rows;           // outputs of h that exist in this panel; the rest becomes zero
+  int64_t panel_outputs;  // 16 if gated, otherwise 32
+  const float* bias;      // [32] in the order of the panel's rows
   const ExpertScalars* scalars;
   const float* token_scales;          // [count] x's tensor scale times the per-token scale
   const uint16_t* const* lora_delta;  // [count] BF16 row of the panel's first output, or null

@@ -1,5 +1,6 @@
 #include "cpu/instruction_set.hpp"
 
+#include <cstdio>
 #include <cstring>
 
 #include "support/message.hpp"
@@ -7,9 +8,9 @@
 namespace moe4j {
 namespace {
 
-constexpr InstructionSet kAll[kNumInstructionSets] = {InstructionSet::kPortable,
-                                                      InstructionSet::kAvx2, InstructionSet::kAvx512,
-                                                      InstructionSet::kAvx512Bf16};
+constexpr InstructionSet kAll[kNumInstructionSets] = {
+    InstructionSet::kPortable, InstructionSet::kAvx2, InstructionSet::kAvx512,
+    InstructionSet::kAvx512Bf16};
 
 }  // namespace
 
@@ -67,6 +68,16 @@ Status best_instruction_set(const char* bound, InstructionSet* best) noexcept {
     if (set <= highest && is_supported(set)) *best = set;
   }
   return Status::ok();
+}
+
+void list_instruction_sets(InstructionSet best, char (&list)[256]) noexcept {
+  size_t length = 0;
+  for (const InstructionSet set : kAll) {
+    if (set > best || !is_supported(set)) continue;
+    const int added = std::snprintf(list + length, sizeof(list) - length, "%s%s",
+                                    length == 0 ? "" : " ", name(set));
+    length += static_cast<size_t>(added);
+  }
 }
 
 }  // namespace moe4j

@@ -20,4 +20,7 @@ bool is_supported(InstructionSet set) noexcept;
 /** The best one that is supported and not above the one named; NULL or "" names no bound. */
 Status best_instruction_set(const char* bound, InstructionSet* best) noexcept;
 
+/** The supported ones up to `best`, in that order, separated by spaces. */
+void list_instruction_sets(InstructionSet best, char (&list)[256]) noexcept;
+
 }  // namespace moe4j

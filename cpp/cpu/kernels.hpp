@@ -40,6 +40,19 @@ struct PanelProduct {
   float* sums;  // [tokens of all tiles][32 rows], overwritten; aligned to 64 bytes
 };
 
+/** All dot products of some rows of two matrices [rows, K], each F32 or BF16. */
+struct DotTile {
+  static constexpr int64_t kMaxRows = 8;
+  int64_t k;
+  int32_t a_dtype;
+  const void* a;
+  int64_t a_rows;
+  int32_t b_dtype;
+  const void* b;
+  int64_t b_rows;
+  double* sums;  // [kMaxRows][kMaxRows]: a_i . b_j
+};
+
 using MultiplyPanel = void (*)(const PanelProduct& product);
 
 struct Kernels {
@@ -53,9 +66,8 @@ struct Kernels {
   void (*swiglu)(int64_t count, const float* gate, const float* up, float alpha, float beta,
                  float limit, float* h);
 
-  /** sums[i] = a_i . b in F64 for `rows` rows of F64 `a`, K apart, and one row of F32 or BF16. */
-  void (*dot_f64)(int64_t rows, int64_t k, const double* a, int32_t b_dtype, const void* b,
-                  double* sums);
+  /** The dot products of a tile, in F64. */
+  void (*dot_f64)(const DotTile& tile);
 };
 
 /** The kernels of a supported instruction set. */

@@ -12,9 +12,7 @@ namespace moe4j {
 namespace {
 
 /** The bit at which the nibble of K % 8 lies in the 32 bits of a row; see panel_layout.hpp. */
-constexpr int nibble_shift(int64_t k) {
-  return static_cast<int>((k % 2) * 16 + (k % 8) / 2 * 4);
-}
+constexpr int nibble_shift(int64_t k) { return static_cast<int>((k % 2) * 16 + (k % 8) / 2 * 4); }
 
 /** The weights of one K of a chunk, for all rows of the panel. */
 template <int32_t kFormat>

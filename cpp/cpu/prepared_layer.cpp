@@ -1,7 +1,6 @@
 #include "cpu/prepared_layer.hpp"
 
 #include <atomic>
-#include <cmath>
 
 #include "cpu/prepare.hpp"
 #include "formats/bf16.hpp"
@@ -18,12 +17,6 @@ float bias_at(const moe4j_matrix& matrix, int64_t row) {
   return matrix.bias_dtype == MOE4J_F32
              ? static_cast<const float*>(matrix.bias)[index]
              : bf16_to_f32(static_cast<const uint16_t*>(matrix.bias)[index]);
-}
-
-Status check_tensor_scale(const char* projection, const moe4j_matrix& matrix) noexcept {
-  if (std::isfinite(matrix.tensor_scale)) return Status::ok();
-  return invalid_argument("%s.tensor_scale: found %g, expected a finite number", projection,
-                          static_cast<double>(matrix.tensor_scale));
 }
 
 /** The block scales of one projection [rows, K]. */
@@ -88,11 +81,8 @@ Status PreparedLayer::check_scales(const moe4j_expert_weights& weights,
                                    ThreadPool::Lease& threads) const noexcept {
   const int64_t h = shape_.hidden_size;
   const int64_t i = shape_.intermediate_size;
-  MOE4J_RETURN_IF_ERROR(check_tensor_scale("gate", weights.gate));
-  MOE4J_RETURN_IF_ERROR(check_tensor_scale("down", weights.down));
   MOE4J_RETURN_IF_ERROR(check_block_scales("gate", weight_format_, i, h, weights.gate, threads));
   if (shape_.gated) {
-    MOE4J_RETURN_IF_ERROR(check_tensor_scale("up", weights.up));
     MOE4J_RETURN_IF_ERROR(check_block_scales("up", weight_format_, i, h, weights.up, threads));
   }
   return check_block_scales("down", weight_format_, h, i, weights.down, threads);

@@ -83,12 +83,12 @@ class PreparedLayer {
     return reinterpret_cast<ExpertScalars*>(
         biases(expert) + (shape_.gemm1_panels + shape_.gemm2_panels) * kPanelRows);
   }
-  Status check_scales(const moe4j_expert_weights& weights, ThreadPool::Lease& threads) const
-      noexcept;
-  void pack_gemm1_panel(int32_t expert, int64_t panel, const moe4j_expert_weights& weights) const
-      noexcept;
-  void pack_gemm2_panel(int32_t expert, int64_t panel, const moe4j_expert_weights& weights) const
-      noexcept;
+  Status check_scales(const moe4j_expert_weights& weights,
+                      ThreadPool::Lease& threads) const noexcept;
+  void pack_gemm1_panel(int32_t expert, int64_t panel,
+                        const moe4j_expert_weights& weights) const noexcept;
+  void pack_gemm2_panel(int32_t expert, int64_t panel,
+                        const moe4j_expert_weights& weights) const noexcept;
 
   int32_t weight_format_;
   LayerShape shape_;

@@ -25,8 +25,8 @@ inline constexpr CpuTactic kCpuTactics[] = {
 
 inline constexpr int32_t kNumCpuTactics = sizeof(kCpuTactics) / sizeof(kCpuTactics[0]);
 
-#define MOE4J_CPU_TACTIC(name, instruction_set, tile_tokens, row_tile)                       \
-  static_assert(tile_tokens <= kMaxTileTokens, name ": no kernel takes so many tokens");     \
+#define MOE4J_CPU_TACTIC(name, instruction_set, tile_tokens, row_tile)                   \
+  static_assert(tile_tokens <= kMaxTileTokens, name ": no kernel takes so many tokens"); \
   static_assert(row_tile % kPanelRows == 0 && row_tile > 0, name ": rows come in panels");
 #include "tactics/cpu.def"
 #undef MOE4J_CPU_TACTIC

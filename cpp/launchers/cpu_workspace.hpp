@@ -36,9 +36,9 @@ int64_t pass_tokens(const moe4j_layer_desc& desc, int64_t tokens) noexcept;
 /** Pointers into the caller's memory. Sizes: T tokens; P rows of a pass; K padded as kernels read
  *  it. x and y share memory: the last is written when the first has been read for good. */
 struct CpuWorkspace {
-  int32_t* ids;           // [T, k]
-  float* weights;         // [T, k]
-  int32_t* next_output;   // [held experts] do_finalize = 0: where an expert's next row goes
+  int32_t* ids;          // [T, k]
+  float* weights;        // [T, k]
+  int32_t* next_output;  // [held experts] do_finalize = 0: where an expert's next row goes
   Permutation permutation;
   ActiveExpert* experts;  // [held experts]
   ActiveTile* tiles;      // [P]

@@ -151,9 +151,7 @@ class FusedMoe {
     }
   }
 
-  int64_t pass_rows() const {
-    return workspace_.permutation.expert_begin[num_held_experts(desc_)];
-  }
+  int64_t pass_rows() const { return workspace_.permutation.expert_begin[num_held_experts(desc_)]; }
 
   // ---- activations -----------------------------------------------------------------------------
 
@@ -296,14 +294,11 @@ class FusedMoe {
       if (args_.per_token_scale != nullptr) token_scales[i] *= args_.per_token_scale[token];
       lora_delta[i] = lora_row(token, workspace_.permutation.row_slot[tile.first_row + i], first);
     }
-    const Gemm1Epilogue epilogue = {desc_.activation,
-                                    std::min(outputs, shape_.intermediate_size - first),
-                                    outputs,
-                                    layer_.gemm1_bias(tile.expert, panel),
-                                    &scalars,
-                                    token_scales,
-                                    lora_delta,
-                                    shape_.intermediate_size};
+    const Gemm1Epilogue epilogue = {
+        desc_.activation, std::min(outputs, shape_.intermediate_size - first),
+        outputs,          layer_.gemm1_bias(tile.expert, panel),
+        &scalars,         token_scales,
+        lora_delta,       shape_.intermediate_size};
     float h[kMaxTileTokens * kPanelRows];
     finish_gemm1(kernels_, epilogue, tile.count, sums, h);
     if (quantizes()) {
@@ -385,13 +380,11 @@ class FusedMoe {
       for (int64_t s = 0; s < slots_; ++s) {
         const int32_t row = permutation.slot_row[t * slots_ + s];
         const int32_t expert = held_expert(desc_, workspace_.ids, first_token_ + t, s);
-        slot_output[t * slots_ + s] =
-            row < 0 ? -1 : static_cast<int32_t>(output_row(expert, row));
+        slot_output[t * slots_ + s] = row < 0 ? -1 : static_cast<int32_t>(output_row(expert, row));
       }
     }
     for (int32_t e = 0; e < num_held_experts(desc_); ++e) {
-      workspace_.next_output[e] +=
-          permutation.expert_begin[e + 1] - permutation.expert_begin[e];
+      workspace_.next_output[e] += permutation.expert_begin[e + 1] - permutation.expert_begin[e];
     }
   }
 
@@ -421,8 +414,8 @@ class FusedMoe {
       if (args_.output_dtype == MOE4J_F32) {
         std::copy_n(sum, length, static_cast<float*>(args_.output) + token * h + first);
       } else {
-        std::transform(sum, sum + length,
-                       static_cast<uint16_t*>(args_.output) + token * h + first, f32_to_bf16);
+        std::transform(sum, sum + length, static_cast<uint16_t*>(args_.output) + token * h + first,
+                       f32_to_bf16);
       }
     }
   }

@@ -19,8 +19,7 @@ constexpr int32_t num_held_experts(const moe4j_layer_desc& desc) {
 
 /** The most rows that `tokens` tokens can have here: no token chooses an expert twice. */
 constexpr int64_t max_rows(const moe4j_layer_desc& desc, int64_t tokens) {
-  const int32_t routed =
-      desc.top_k < desc.local_num_experts ? desc.top_k : desc.local_num_experts;
+  const int32_t routed = desc.top_k < desc.local_num_experts ? desc.top_k : desc.local_num_experts;
   return tokens * (routed + desc.num_fused_shared_experts);
 }
 

@@ -82,7 +82,7 @@ void ThreadPool::release() noexcept {
   }
   first_waiter_ = next->next;
   if (first_waiter_ == nullptr) last_waiter_ = nullptr;
-  next->admitted = true;     // the pool stays busy: it changes hands
+  next->admitted = true;    // the pool stays busy: it changes hands
   next->turn.notify_one();  // under the lock, for `next` lives on the stack of whoever wakes
 }
 
