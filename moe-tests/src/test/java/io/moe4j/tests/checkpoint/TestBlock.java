@@ -217,9 +217,4 @@ record TestBlock(
         .mapToDouble(i -> Bytes.round(DType.BF16, random.nextGaussian() * deviation))
         .toArray();
   }
-
-  /** Routing of gpt-oss. */
-  static RoutingSpec renormalize() {
-    return RoutingSpec.of(RoutingMethod.RENORMALIZE);
-  }
 }
