@@ -145,6 +145,12 @@ public final class MoeLayer implements AutoCloseable {
     }
   }
 
+  /** The tactic that this layer's selector chooses for a call. */
+  public Tactic tactic(MoeCall call) {
+    validator.check(Arguments.notNull("call", call));
+    return selector.select(call);
+  }
+
   /**
    * Runs a call with the tactic that this layer's selector chooses, on the default stream. On the
    * CPU the result is there on return.

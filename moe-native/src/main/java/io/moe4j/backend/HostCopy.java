@@ -1,6 +1,5 @@
 package io.moe4j.backend;
 
-import io.moe4j.InvalidArgumentException;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 
@@ -36,9 +35,6 @@ final class HostCopy {
 
   /** Moves the device's bytes to the remaining ones of {@code destination}. */
   static void write(ByteBuffer destination, Mover mover) {
-    if (destination.isReadOnly()) {
-      throw new InvalidArgumentException("destination", "a read-only buffer", "a writable one");
-    }
     if (destination.isDirect()) {
       move(destination, 0, mover);
       return;

@@ -2,14 +2,12 @@ package io.moe4j.backend;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
 
-import io.moe4j.ClosedException;
 import io.moe4j.DType;
 import io.moe4j.Device;
 import io.moe4j.DeviceCounters;
 import io.moe4j.DeviceInfo;
 import io.moe4j.DeviceKind;
 import io.moe4j.DeviceOptions;
-import io.moe4j.InvalidArgumentException;
 import io.moe4j.MoeSpec;
 import io.moe4j.QuantFormat;
 import io.moe4j.RoutingSpec;
@@ -26,23 +24,15 @@ import io.moe4j.spi.DeviceMemory;
 import java.nio.ByteBuffer;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
-import java.util.concurrent.locks.ReadWriteLock;
-import java.util.concurrent.locks.ReentrantReadWriteLock;
-import java.util.function.ToIntFunction;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.Pointer;
 
-/** A {@code moe4j_device}. Calls hold it open; launches do not come this way. */
+/** A {@code moe4j_device}. Its owner closes it once, when no call uses it. */
 final class NativeDevice implements BackendDevice {
   private final moe4j_device handle;
   private final DeviceInfo info;
   private final ConcurrentMap<Integer, Tactic> tactics = new ConcurrentHashMap<>();
-
-  /** Read: a call is under way. Write: closing. */
-  private final ReadWriteLock lock = new ReentrantReadWriteLock();
-
-  private boolean closed;
 
   private NativeDevice(moe4j_device handle) {
     this.handle = handle;
@@ -61,19 +51,6 @@ final class NativeDevice implements BackendDevice {
     return new NativeDevice(handle);
   }
 
-  /** Makes one native call on the open device. */
-  private void call(ToIntFunction<moe4j_device> function) {
-    lock.readLock().lock();
-    try {
-      if (closed) {
-        throw new ClosedException(info.device() + " was closed before it was used");
-      }
-      NativeStatus.check(function.applyAsInt(handle));
-    } finally {
-      lock.readLock().unlock();
-    }
-  }
-
   // ---- what it is
 
   @Override
@@ -83,7 +60,7 @@ final class NativeDevice implements BackendDevice {
 
   private DeviceInfo readInfo() {
     moe4j_device_info struct = new moe4j_device_info(NativeStruct.zeroed(moe4j_device_info.class));
-    call(device -> moe4j.moe4j_device_info_get(device, struct));
+    NativeStatus.check(moe4j.moe4j_device_info_get(handle, struct));
     return new DeviceInfo(
         struct.kind() == moe4j.MOE4J_CPU ? Device.CPU : Device.cuda(struct.index()),
         struct.name().getString(UTF_8),
@@ -99,7 +76,7 @@ final class NativeDevice implements BackendDevice {
   public DeviceCounters counters() {
     moe4j_device_counters struct =
         new moe4j_device_counters(NativeStruct.zeroed(moe4j_device_counters.class));
-    call(device -> moe4j.moe4j_device_counters_get(device, struct));
+    NativeStatus.check(moe4j.moe4j_device_counters_get(handle, struct));
     return new DeviceCounters(
         struct.live_bytes(),
         struct.live_allocations(),
@@ -111,7 +88,7 @@ final class NativeDevice implements BackendDevice {
   @Override
   public String tacticTableHash() {
     long[] hash = new long[1];
-    call(device -> moe4j.moe4j_tactic_table_hash(device, hash));
+    NativeStatus.check(moe4j.moe4j_tactic_table_hash(handle, hash));
     return String.format("%016x", hash[0]);
   }
 
@@ -130,7 +107,7 @@ final class NativeDevice implements BackendDevice {
   @Override
   public DeviceMemory allocate(long bytes) {
     Pointer pointer = new Pointer();
-    call(device -> moe4j.moe4j_allocate(device, bytes, pointer));
+    NativeStatus.check(moe4j.moe4j_allocate(handle, bytes, pointer));
     return new NativeMemory(handle, pointer.address(), bytes);
   }
 
@@ -141,11 +118,7 @@ final class NativeDevice implements BackendDevice {
 
   @Override
   public ByteBuffer view(long address, long bytes) {
-    if (bytes > Integer.MAX_VALUE) {
-      throw new InvalidArgumentException(
-          "tensor", bytes + " bytes", "less than 2 GiB for a buffer over it");
-    }
-    return Address.view(address, (int) bytes);
+    return Address.view(address, Math.toIntExact(bytes));
   }
 
   @Override
@@ -153,14 +126,13 @@ final class NativeDevice implements BackendDevice {
     HostCopy.read(
         source,
         (host, offset, bytes) ->
-            call(
-                device ->
-                    moe4j.moe4j_copy_to_device(
-                        device,
-                        Address.of(destination + offset),
-                        Address.of(host),
-                        bytes,
-                        Address.of(stream))));
+            NativeStatus.check(
+                moe4j.moe4j_copy_to_device(
+                    handle,
+                    Address.of(destination + offset),
+                    Address.of(host),
+                    bytes,
+                    Address.of(stream))));
   }
 
   @Override
@@ -168,19 +140,18 @@ final class NativeDevice implements BackendDevice {
     HostCopy.write(
         destination,
         (host, offset, bytes) ->
-            call(
-                device ->
-                    moe4j.moe4j_copy_to_host(
-                        device,
-                        Address.of(host),
-                        Address.of(source + offset),
-                        bytes,
-                        Address.of(stream))));
+            NativeStatus.check(
+                moe4j.moe4j_copy_to_host(
+                    handle,
+                    Address.of(host),
+                    Address.of(source + offset),
+                    bytes,
+                    Address.of(stream))));
   }
 
   @Override
   public void synchronize(long stream) {
-    call(device -> moe4j.moe4j_synchronize(device, Address.of(stream)));
+    NativeStatus.check(moe4j.moe4j_synchronize(handle, Address.of(stream)));
   }
 
   // ---- layers
@@ -189,7 +160,7 @@ final class NativeDevice implements BackendDevice {
   public BackendLayer createLayer(MoeSpec spec) {
     moe4j_layer_desc desc = describe(spec);
     moe4j_layer layer = new moe4j_layer();
-    call(device -> moe4j.moe4j_layer_create(device, desc, layer));
+    NativeStatus.check(moe4j.moe4j_layer_create(handle, desc, layer));
     return new NativeLayer(this, layer);
   }
 
@@ -226,19 +197,18 @@ final class NativeDevice implements BackendDevice {
       long codes,
       long scales,
       long stream) {
-    call(
-        device ->
-            moe4j.moe4j_quantize(
-                device,
-                NativeConstants.of(format),
-                rows,
-                k,
-                NativeConstants.of(sourceDtype),
-                Address.of(source),
-                tensorScale,
-                Address.of(codes),
-                Address.of(scales),
-                Address.of(stream)));
+    NativeStatus.check(
+        moe4j.moe4j_quantize(
+            handle,
+            NativeConstants.of(format),
+            rows,
+            k,
+            NativeConstants.of(sourceDtype),
+            Address.of(source),
+            tensorScale,
+            Address.of(codes),
+            Address.of(scales),
+            Address.of(stream)));
   }
 
   @Override
@@ -251,18 +221,17 @@ final class NativeDevice implements BackendDevice {
       float tensorScale,
       long destination,
       long stream) {
-    call(
-        device ->
-            moe4j.moe4j_dequantize(
-                device,
-                NativeConstants.of(format),
-                rows,
-                k,
-                Address.of(codes),
-                Address.of(scales),
-                tensorScale,
-                new FloatPointer(Address.of(destination)),
-                Address.of(stream)));
+    NativeStatus.check(
+        moe4j.moe4j_dequantize(
+            handle,
+            NativeConstants.of(format),
+            rows,
+            k,
+            Address.of(codes),
+            Address.of(scales),
+            tensorScale,
+            new FloatPointer(Address.of(destination)),
+            Address.of(stream)));
   }
 
   @Override
@@ -272,28 +241,16 @@ final class NativeDevice implements BackendDevice {
 
   @Override
   public void swizzleScales(long rows, long columns, long linear, long swizzled, long stream) {
-    call(
-        device ->
-            moe4j.moe4j_swizzle_scales(
-                device,
-                rows,
-                columns,
-                Address.of(linear),
-                Address.of(swizzled),
-                Address.of(stream)));
+    NativeStatus.check(
+        moe4j.moe4j_swizzle_scales(
+            handle, rows, columns, Address.of(linear), Address.of(swizzled), Address.of(stream)));
   }
 
   @Override
   public void unswizzleScales(long rows, long columns, long swizzled, long linear, long stream) {
-    call(
-        device ->
-            moe4j.moe4j_unswizzle_scales(
-                device,
-                rows,
-                columns,
-                Address.of(swizzled),
-                Address.of(linear),
-                Address.of(stream)));
+    NativeStatus.check(
+        moe4j.moe4j_unswizzle_scales(
+            handle, rows, columns, Address.of(swizzled), Address.of(linear), Address.of(stream)));
   }
 
   @Override
@@ -309,34 +266,24 @@ final class NativeDevice implements BackendDevice {
       long bias,
       long logits,
       long stream) {
-    call(
-        device ->
-            moe4j.moe4j_router_logits(
-                device,
-                tokens,
-                hiddenSize,
-                numExperts,
-                NativeConstants.of(hiddenDtype),
-                Address.of(hiddenStates),
-                NativeConstants.of(weightDtype),
-                Address.of(weight),
-                NativeConstants.of(biasDtype),
-                Address.of(bias),
-                new FloatPointer(Address.of(logits)),
-                Address.of(stream)));
+    NativeStatus.check(
+        moe4j.moe4j_router_logits(
+            handle,
+            tokens,
+            hiddenSize,
+            numExperts,
+            NativeConstants.of(hiddenDtype),
+            Address.of(hiddenStates),
+            NativeConstants.of(weightDtype),
+            Address.of(weight),
+            NativeConstants.of(biasDtype),
+            Address.of(bias),
+            new FloatPointer(Address.of(logits)),
+            Address.of(stream)));
   }
 
-  /** Closes the device, waiting for calls under way; the second call does nothing. */
   @Override
   public void close() {
-    lock.writeLock().lock();
-    try {
-      if (!closed) {
-        NativeStatus.check(moe4j.moe4j_device_close(handle));
-        closed = true;
-      }
-    } finally {
-      lock.writeLock().unlock();
-    }
+    NativeStatus.check(moe4j.moe4j_device_close(handle));
   }
 }
