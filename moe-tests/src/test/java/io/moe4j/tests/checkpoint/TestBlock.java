@@ -5,7 +5,6 @@ import io.moe4j.DType;
 import io.moe4j.MoeSpec;
 import io.moe4j.QuantFormat;
 import io.moe4j.RoutingMethod;
-import io.moe4j.RoutingSpec;
 import io.moe4j.tests.fixtures.Bytes;
 import io.moe4j.tests.fixtures.ExpertDraws;
 import io.moe4j.tests.fixtures.TestExpert;
