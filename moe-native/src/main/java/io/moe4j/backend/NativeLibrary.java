@@ -57,6 +57,13 @@ final class NativeLibrary {
     }
   }
 
+  /** Version of the library and of its ABI, and where it was loaded from. */
+  static synchronized String version() {
+    load();
+    return "%s, ABI %d, from %s"
+        .formatted(moe4j.moe4j_version().getString(), moe4j.moe4j_abi_version(), core);
+  }
+
   private static URL find() {
     ClassProperties properties = Loader.loadProperties(PRESETS, Loader.loadProperties(), true);
     URL[] urls = Loader.findLibrary(PRESETS, properties, CORE);
