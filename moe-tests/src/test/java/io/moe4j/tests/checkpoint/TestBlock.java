@@ -5,7 +5,6 @@ import io.moe4j.DType;
 import io.moe4j.MoeSpec;
 import io.moe4j.QuantFormat;
 import io.moe4j.RoutingMethod;
-import io.moe4j.RoutingSpec;
 import io.moe4j.tests.fixtures.Bytes;
 import io.moe4j.tests.fixtures.ExpertDraws;
 import io.moe4j.tests.fixtures.TestExpert;
@@ -216,10 +215,5 @@ record TestBlock(
     return IntStream.range(0, count)
         .mapToDouble(i -> Bytes.round(DType.BF16, random.nextGaussian() * deviation))
         .toArray();
-  }
-
-  /** Routing of gpt-oss. */
-  static RoutingSpec renormalize() {
-    return RoutingSpec.of(RoutingMethod.RENORMALIZE);
   }
 }
