@@ -2,6 +2,7 @@ package io.moe4j;
 
 import io.moe4j.spi.BackendDevice;
 import io.moe4j.spi.BackendProvider;
+import io.moe4j.spi.LaunchTimer;
 import java.nio.ByteBuffer;
 import java.util.Optional;
 import java.util.ServiceLoader;
@@ -13,11 +14,13 @@ import java.util.ServiceLoader;
 public final class MoeDevice implements AutoCloseable {
   private final BackendDevice backend;
   private final DeviceInfo info;
+  private final DeviceOptions options;
   private final Optional<String> fallbackReason;
 
-  private MoeDevice(BackendDevice backend, Optional<String> fallbackReason) {
+  private MoeDevice(BackendDevice backend, DeviceOptions options, Optional<String> fallbackReason) {
     this.backend = backend;
     this.info = backend.info();
+    this.options = options;
     this.fallbackReason = fallbackReason;
   }
 
@@ -36,12 +39,12 @@ public final class MoeDevice implements AutoCloseable {
    */
   public static MoeDevice open(String device, DeviceOptions options) {
     if (!device.equals("auto")) {
-      return new MoeDevice(openBackend(Device.parse(device), options), Optional.empty());
+      return new MoeDevice(openBackend(Device.parse(device), options), options, Optional.empty());
     }
     try {
-      return new MoeDevice(openBackend(Device.cuda(0), options), Optional.empty());
+      return new MoeDevice(openBackend(Device.cuda(0), options), options, Optional.empty());
     } catch (DeviceUnavailableException e) {
-      return new MoeDevice(openBackend(Device.CPU, options), Optional.of(e.getMessage()));
+      return new MoeDevice(openBackend(Device.CPU, options), options, Optional.of(e.getMessage()));
     }
   }
 
@@ -72,6 +75,11 @@ public final class MoeDevice implements AutoCloseable {
     return info;
   }
 
+  /** How it was opened: another process opens the same device with them. */
+  public DeviceOptions options() {
+    return options;
+  }
+
   /** Why "auto" became the CPU; empty if it did not. */
   public Optional<String> fallbackReason() {
     return fallbackReason;
@@ -85,6 +93,16 @@ public final class MoeDevice implements AutoCloseable {
   /** Names the kernels of this build: changes when stored tactics lose their meaning. */
   public String tacticTableHash() {
     return backend.tacticTableHash();
+  }
+
+  /** Version of the native library's binary interface; "unknown" where there is none. */
+  public String libraryAbi() {
+    return backend.libraryAbi();
+  }
+
+  /** A timer of launches for tuning, to be closed by the caller; confined to one thread. */
+  public LaunchTimer newLaunchTimer() {
+    return backend.newLaunchTimer();
   }
 
   /** Resources of the whole process that nobody closed and the garbage collector freed. */

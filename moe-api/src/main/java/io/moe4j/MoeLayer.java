@@ -77,17 +77,27 @@ public final class MoeLayer implements AutoCloseable {
   /** Tactics valid for this many tokens, the default first. */
   public List<Tactic> tactics(long tokens) {
     checkTokens(tokens);
-    return backend.tactics(tokens);
+    resource.acquire();
+    try {
+      return backend.tactics(tokens);
+    } finally {
+      resource.release();
+    }
   }
 
   /** Bytes of workspace for up to {@code maxTokens} tokens with any tactic. */
   public long workspaceBytes(long maxTokens) {
     checkTokens(maxTokens);
-    long bytes = 0;
-    for (long tokens = 1; tokens < maxTokens; tokens *= 2) {
-      bytes = Math.max(bytes, largestWorkspace(tokens));
+    resource.acquire();
+    try {
+      long bytes = 0;
+      for (long tokens = 1; tokens < maxTokens; tokens *= 2) {
+        bytes = Math.max(bytes, largestWorkspace(tokens));
+      }
+      return Math.max(bytes, largestWorkspace(maxTokens));
+    } finally {
+      resource.release();
     }
-    return Math.max(bytes, largestWorkspace(maxTokens));
   }
 
   private long largestWorkspace(long tokens) {
