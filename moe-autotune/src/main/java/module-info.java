@@ -1,0 +1,15 @@
+/** The autotuner of moe4j, and the application on top of it. */
+module io.moe4j.autotune {
+  requires transitive io.moe4j;
+  requires com.fasterxml.jackson.core;
+  requires com.fasterxml.jackson.databind;
+  requires jdk.jfr;
+
+  exports io.moe4j.autotune;
+  exports io.moe4j.autotune.profile;
+  exports io.moe4j.autotune.search;
+  exports io.moe4j.autotune.store;
+  exports io.moe4j.autotune.isolation;
+
+  uses io.moe4j.spi.BackendProvider;
+}
