@@ -146,8 +146,10 @@ public final class MoeDevice implements AutoCloseable {
    */
   public BorrowedTensor borrow(TensorSpec spec, long address) {
     Arguments.notNull("spec", spec);
-    if (address == 0 && spec.bytes() > 0) {
-      throw new InvalidArgumentException("address", 0, "the address of " + spec);
+    boolean nowhere = address == 0 && spec.bytes() > 0;
+    if (nowhere || address < 0 || address > Long.MAX_VALUE - spec.bytes()) {
+      throw new InvalidArgumentException(
+          "address", "0x" + Long.toHexString(address), "the address of " + spec);
     }
     checkAligned("address", spec, address);
     return new BorrowedTensor(spec, this, address, true, null);
@@ -173,6 +175,7 @@ public final class MoeDevice implements AutoCloseable {
     }
     long address = using(() -> backend.addressOf(direct));
     checkAligned("direct", spec, address);
+    // The tensor keeps the buffer, and so its memory.
     return new BorrowedTensor(spec, this, address, !direct.isReadOnly(), direct);
   }
 
@@ -211,7 +214,13 @@ public final class MoeDevice implements AutoCloseable {
     long handle = handle(stream);
     TensorUse.during(
         this,
-        () -> backend.copyToDevice(destination.address(), source.duplicate(), handle),
+        () -> {
+          try {
+            backend.copyToDevice(destination.address(), source.duplicate(), handle);
+          } finally {
+            Reference.reachabilityFence(source);
+          }
+        },
         destination);
   }
 
@@ -226,7 +235,15 @@ public final class MoeDevice implements AutoCloseable {
     }
     long handle = handle(stream);
     TensorUse.during(
-        this, () -> backend.copyToHost(destination.duplicate(), source.address(), handle), source);
+        this,
+        () -> {
+          try {
+            backend.copyToHost(destination.duplicate(), source.address(), handle);
+          } finally {
+            Reference.reachabilityFence(destination);
+          }
+        },
+        source);
   }
 
   private void checkCopy(String tensorName, Tensor tensor, String bufferName, ByteBuffer buffer) {
