@@ -15,7 +15,6 @@ import org.junit.jupiter.api.Test;
 final class HotPathTest {
   private static final int WARM_UP = 20_000;
   private static final int RUNS = 10_000;
-  private static final int BATCHES = 5;
 
   @Test
   void runAllocatesNothing() {
