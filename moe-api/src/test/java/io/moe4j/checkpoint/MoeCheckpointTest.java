@@ -1,8 +1,8 @@
 package io.moe4j.checkpoint;
 
-import static io.moe4j.checkpoint.SyntheticModel.E;
-import static io.moe4j.checkpoint.SyntheticModel.H;
-import static io.moe4j.checkpoint.SyntheticModel.I;
+import static io.moe4j.testing.SyntheticModel.E;
+import static io.moe4j.testing.SyntheticModel.H;
+import static io.moe4j.testing.SyntheticModel.I;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -13,6 +13,8 @@ import io.moe4j.QuantFormat;
 import io.moe4j.RoutingMethod;
 import io.moe4j.RoutingSpec;
 import io.moe4j.WeightMatrix;
+import io.moe4j.testing.RawTensors;
+import io.moe4j.testing.SyntheticModel;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;

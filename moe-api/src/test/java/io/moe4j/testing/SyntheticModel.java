@@ -1,4 +1,4 @@
-package io.moe4j.checkpoint;
+package io.moe4j.testing;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -6,26 +6,26 @@ import java.nio.file.Path;
 import java.util.Random;
 
 /** Small random checkpoints in the layouts that the families publish, written from the facts. */
-final class SyntheticModel {
-  static final int H = 64;
-  static final int I = 32;
-  static final int E = 4;
+public final class SyntheticModel {
+  public static final int H = 64;
+  public static final int I = 32;
+  public static final int E = 4;
 
   private final Random random;
-  final RawTensors tensors = new RawTensors();
+  public final RawTensors tensors = new RawTensors();
 
-  SyntheticModel(long seed) {
+  public SyntheticModel(long seed) {
     random = new Random(seed);
   }
 
-  byte[] bytes(int count) {
+  public byte[] bytes(int count) {
     byte[] bytes = new byte[count];
     random.nextBytes(bytes);
     return bytes;
   }
 
   /** Positive finite E4M3 codes. */
-  byte[] e4m3(int count) {
+  public byte[] e4m3(int count) {
     byte[] bytes = new byte[count];
     for (int i = 0; i < count; i++) {
       bytes[i] = (byte) (0x20 + random.nextInt(0x40));
@@ -34,7 +34,7 @@ final class SyntheticModel {
   }
 
   /** UE8M0 codes around 2^-6. */
-  byte[] e8m0(int count) {
+  public byte[] e8m0(int count) {
     byte[] bytes = new byte[count];
     for (int i = 0; i < count; i++) {
       bytes[i] = (byte) (118 + random.nextInt(6));
@@ -42,7 +42,7 @@ final class SyntheticModel {
     return bytes;
   }
 
-  float[] floats(int count) {
+  public float[] floats(int count) {
     float[] floats = new float[count];
     for (int i = 0; i < count; i++) {
       floats[i] = (float) random.nextGaussian();
@@ -51,7 +51,7 @@ final class SyntheticModel {
   }
 
   /** A layer in transformers' names, biases BF16, router F32. */
-  SyntheticModel gptOss(int layer) {
+  public SyntheticModel gptOss(int layer) {
     String mlp = "model.layers." + layer + ".mlp.";
     return gptOss(
         mlp + "experts.gate_up_proj_blocks",
@@ -64,7 +64,7 @@ final class SyntheticModel {
   }
 
   /** A layer in OpenAI's own names. */
-  SyntheticModel gptOssOpenAi(int layer) {
+  public SyntheticModel gptOssOpenAi(int layer) {
     String mlp = "block." + layer + ".mlp.";
     return gptOss(
         mlp + "mlp1_weight.blocks",
@@ -96,20 +96,20 @@ final class SyntheticModel {
     return this;
   }
 
-  static final String GPT_OSS_CONFIG =
+  public static final String GPT_OSS_CONFIG =
       """
       {"model_type": "gpt_oss", "hidden_size": 64, "intermediate_size": 32,
        "num_local_experts": 4, "num_experts_per_tok": 2, "swiglu_limit": 7.0, "hidden_act": "silu",
        "quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}}
       """;
 
-  static final String QWEN3_CONFIG =
+  public static final String QWEN3_CONFIG =
       """
       {"model_type": "qwen3_moe", "hidden_size": 64, "moe_intermediate_size": 32,
        "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": true}
       """;
 
-  static final String DEEPSEEK_CONFIG =
+  public static final String DEEPSEEK_CONFIG =
       """
       {"model_type": "deepseek_v3", "hidden_size": 64, "moe_intermediate_size": 32,
        "n_routed_experts": 4, "n_shared_experts": 2, "num_experts_per_tok": 2, "n_group": 2,
@@ -120,7 +120,7 @@ final class SyntheticModel {
       """;
 
   /** A projection as ModelOpt writes it; the scalars as [] or [1]. */
-  SyntheticModel modelOpt(
+  public SyntheticModel modelOpt(
       String prefix, int rows, int columns, float scale2, float inputScale, boolean rank0) {
     long[] scalar = rank0 ? new long[0] : new long[] {1};
     tensors
@@ -132,7 +132,7 @@ final class SyntheticModel {
   }
 
   /** A projection as compressed-tensors writes it; the scales are divisors. */
-  SyntheticModel compressedTensors(
+  public SyntheticModel compressedTensors(
       String prefix, int rows, int columns, float globalScale, float inputGlobalScale) {
     tensors
         .add(prefix + "weight_packed", "U8", bytes(rows * columns / 2), rows, columns / 2)
@@ -143,7 +143,7 @@ final class SyntheticModel {
   }
 
   /** A layer of Qwen3 in ModelOpt's NVFP4, with the scales that the two static methods tell. */
-  SyntheticModel qwen3(int layer) {
+  public SyntheticModel qwen3(int layer) {
     String mlp = "model.layers." + layer + ".mlp.";
     for (int e = 0; e < E; e++) {
       String expert = mlp + "experts." + e + ".";
@@ -156,7 +156,7 @@ final class SyntheticModel {
   }
 
   /** A layer of DeepSeek-V3 in compressed-tensors' NVFP4 with BF16 shared experts. */
-  SyntheticModel deepSeek(int layer) {
+  public SyntheticModel deepSeek(int layer) {
     String mlp = "model.layers." + layer + ".mlp.";
     for (int e = 0; e < E; e++) {
       String expert = mlp + "experts." + e + ".";
@@ -174,24 +174,24 @@ final class SyntheticModel {
   }
 
   /** Tensor scale of gate (0), up (1) or down (2): powers of two, so that reciprocals are exact. */
-  static float scale(int expert, int projection) {
+  public static float scale(int expert, int projection) {
     return Math.scalb(1f, -10 - expert + 2 * projection);
   }
 
   /** Input scale; gate's and up's take turns in being the larger. */
-  static float inputScale(int expert, int projection) {
+  public static float inputScale(int expert, int projection) {
     return Math.scalb(1f, -6 + (expert % 2 == 0 ? projection : -projection));
   }
 
   /** One file and a configuration. */
-  Path write(Path folder, String config) throws IOException {
+  public Path write(Path folder, String config) throws IOException {
     tensors.write(folder.resolve("model.safetensors"));
     Files.writeString(folder.resolve("config.json"), config);
     return folder;
   }
 
   /** Three shards, an index and a configuration. */
-  Path writeSharded(Path folder, String config) throws IOException {
+  public Path writeSharded(Path folder, String config) throws IOException {
     tensors.writeSharded(folder, 3);
     Files.writeString(folder.resolve("config.json"), config);
     return folder;
