@@ -329,6 +329,11 @@ final class CheckpointMistakesTest {
         new Misconfigured(
             "another format", "nvfp4-pack-quantized", "float-quantized", "[float-quantized]"),
         new Misconfigured(
+            "quantization that is a word",
+            "\"quantization_config\": {",
+            "\"quantization_config\": \"nvfp4\", \"a\": {",
+            "quantization_config: found \"nvfp4\""),
+        new Misconfigured(
             "a key twice", "\"n_group\": 2", "\"n_group\": 2, \"n_group\": 1", "Duplicate"));
   }
 
@@ -389,6 +394,12 @@ final class CheckpointMistakesTest {
           assertThrows(CheckpointException.class, () -> experts.weights(nvfp4).expert(0));
       assertTrue(e.getMessage().contains("input scale"), e::getMessage);
     }
+  }
+
+  @Test
+  void aLimitOfZeroClampsEverything() throws IOException {
+    new SyntheticModel(1).gptOss(LAYER).write(folder, GPT_OSS_CONFIG.replace("7.0", "0.0"));
+    assertRefused("swiglu_limit: found \"0.0\", expected more than 0");
   }
 
   @Test
