@@ -64,7 +64,9 @@ public final class MoeDevice implements AutoCloseable {
     Arguments.notNull("provider", provider);
     Arguments.notNull("options", options);
     return new MoeDevice(
-        openBackend(provider, new Device(provider.kind(), index), options), Optional.empty());
+        openBackend(provider, new Device(provider.kind(), index), options),
+        options,
+        Optional.empty());
   }
 
   private static BackendDevice openBackend(Device device, DeviceOptions options) {
