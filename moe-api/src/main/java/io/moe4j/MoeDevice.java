@@ -255,7 +255,15 @@ public final class MoeDevice implements AutoCloseable {
     }
     long handle = handle(stream);
     TensorUse.during(
-        this, () -> backend.copyToHost(destination.duplicate(), source.address(), handle), source);
+        this,
+        () -> {
+          try {
+            backend.copyToHost(destination.duplicate(), source.address(), handle);
+          } finally {
+            Reference.reachabilityFence(destination);
+          }
+        },
+        source);
   }
 
   private void checkCopy(String tensorName, Tensor tensor, String bufferName, ByteBuffer buffer) {

@@ -193,8 +193,15 @@ public final class MoeLayer implements AutoCloseable {
         CallTensors.acquire(call);
         try {
           CallValidator.checkOverlap(call);
-          backend.launch(
-              workspace.arguments(), call, tactic, workspace.address(), workspace.bytes(), stream);
+          if (call.tokens() > 0) {
+            backend.launch(
+                workspace.arguments(),
+                call,
+                tactic,
+                workspace.address(),
+                workspace.bytes(),
+                stream);
+          }
         } finally {
           CallTensors.release(call);
         }

@@ -2,6 +2,7 @@ package io.moe4j.cli;
 
 import io.moe4j.DType;
 import io.moe4j.MoeDevice;
+import io.moe4j.MoeException;
 import io.moe4j.MoeSpec;
 import io.moe4j.QuantFormat;
 import io.moe4j.RoutingMethod;
@@ -12,6 +13,7 @@ import io.moe4j.checkpoint.MoeCheckpointLayer;
 import io.moe4j.checkpoint.SafetensorsDType;
 import io.moe4j.checkpoint.SafetensorsWriter;
 import java.io.PrintWriter;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Collectors;
@@ -154,12 +156,21 @@ final class RunCommand implements Runnable {
 
   @Override
   public void run() {
+    checkOutputFolder();
     try (MoeCheckpoint checkpoint = layerSelection.open()) {
       MoeCheckpointLayer layer = layerSelection.layer(checkpoint);
       BlockInput input = BlockInput.read(inputPath, layer.routedExperts().spec());
       try (MoeDevice device = deviceSelection.open(output)) {
         output.print(run(device, checkpoint, layer, input));
       }
+    }
+  }
+
+  /** Finds out before the work what would be found after it. */
+  private void checkOutputFolder() {
+    Path outputFolder = outputPath.toAbsolutePath().getParent();
+    if (outputFolder == null || !Files.isDirectory(outputFolder)) {
+      throw new MoeException(outputFolder + ": no such folder for --output");
     }
   }
 

@@ -81,17 +81,22 @@ final class NativeLayerTest {
     ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     try (MoeDevice device = MoeDevice.open("cpu");
         TinyLayer tiny = new TinyLayer(device)) {
-      runMany(tiny); // classes are loaded and code is compiled
-      long before = threads.getCurrentThreadAllocatedBytes();
-      runMany(tiny);
-      assertEquals(0, threads.getCurrentThreadAllocatedBytes() - before);
+      // The least of some batches: while code is still being compiled, the JVM itself allocates a
+      // few hundred bytes now and then. A launch that allocated would do so in every batch.
+      long bytes = Long.MAX_VALUE;
+      for (int batch = 0; batch < 10; batch++) {
+        bytes = Math.min(bytes, bytesAllocatedByRuns(threads, tiny));
+      }
+      assertEquals(0, bytes);
     }
   }
 
-  private static void runMany(TinyLayer tiny) {
+  private static long bytesAllocatedByRuns(ThreadMXBean threads, TinyLayer tiny) {
+    long before = threads.getCurrentThreadAllocatedBytes();
     for (int i = 0; i < RUNS; i++) {
       tiny.layer.run(tiny.call, tiny.workspace);
     }
+    return threads.getCurrentThreadAllocatedBytes() - before;
   }
 
   @Test
