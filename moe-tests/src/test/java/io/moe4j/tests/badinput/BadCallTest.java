@@ -193,7 +193,7 @@ class BadCallTest {
         wrong("null call", "call", f -> f.run((MoeCall) null)),
         wrong("null routing", "routing", f -> f.run((Routing) null)),
         wrong("null hidden states", "hiddenStates", f -> f.run((HiddenStates) null)),
-        wrong("null tensor", "codes", f -> HiddenStates.bf16(null)),
+        wrong("null tensor", "hiddenStates", f -> HiddenStates.bf16(null)),
         wrong("null ids", "ids", f -> new Routing.Unpacked(null, f.weights)),
         wrong("null logits", "logits", f -> new Routing.FromLogits(null)),
         wrong("null output", "output", f -> new MoeOutput.Finalized(null)),

@@ -43,13 +43,14 @@ record TestBlock(
   /** A choice that float32 rounding of the logits cannot turn. */
   private static final double DECISIVE = 1e-4;
 
-  /** Random numbers for a layer without shared experts. */
+  /** Random numbers for a layer of plain SwiGLU without shared experts. */
   static TestBlock draw(MoeSpec spec, DType biasDtype, long seed) {
     SplittableRandom random = new SplittableRandom(seed);
     ExpertDraws draws = new ExpertDraws(spec, biasDtype, random);
     List<TestExpert> experts =
         Stream.generate(draws::next)
             .limit(spec.numExperts())
+            .map(TestBlock::plain)
             .map(TestBlock::withUpScaleOfAThird)
             .toList();
     double deviation = 1 / Math.sqrt(spec.hiddenSize());
