@@ -27,8 +27,11 @@ final class Failures implements IParameterExceptionHandler, IExecutionExceptionH
     try {
       return new RunLast().execute(parsed);
     } catch (Error e) {
-      CommandLine command = parsed.commandSpec().commandLine();
-      report(command, e);
+      ParseResult command = parsed;
+      while (command.hasSubcommand()) {
+        command = command.subcommand();
+      }
+      report(command.commandSpec().commandLine(), e);
       return ExitCode.SOFTWARE;
     }
   }

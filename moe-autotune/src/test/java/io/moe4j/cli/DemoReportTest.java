@@ -39,7 +39,7 @@ class DemoReportTest {
   void showsEveryTacticOnce() {
     String text = text(report(2e-3));
     assertTrue(text.contains("cpu.a   * 1.50 ms  35.2  2.0e-03    45.0 ms   9.4  2.0e-03"), text);
-    assertTrue(text.contains("cpu.b         -                  * 44.0 ms   9.5  2.0e-03"), text);
+    assertTrue(text.contains("cpu.b           -                 * 44.0 ms   9.5  2.0e-03"), text);
     assertTrue(text.contains("of 4 rows; all below 4.0e-03"), text);
   }
 
