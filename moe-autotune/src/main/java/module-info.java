@@ -7,14 +7,14 @@ module io.moe4j.autotune {
   requires jdk.jfr;
 
   exports io.moe4j.autotune;
+  exports io.moe4j.autotune.isolation;
   exports io.moe4j.autotune.profile;
   exports io.moe4j.autotune.search;
   exports io.moe4j.autotune.store;
-  exports io.moe4j.autotune.isolation;
+
+  uses io.moe4j.spi.BackendProvider;
 
   opens io.moe4j.cli to
       com.fasterxml.jackson.databind,
       info.picocli;
-
-  uses io.moe4j.spi.BackendProvider;
 }
