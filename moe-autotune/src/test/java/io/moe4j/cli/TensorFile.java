@@ -12,6 +12,7 @@ import java.util.List;
 final class TensorFile {
   private final List<Tensor> tensors = new ArrayList<>();
 
+  @SuppressWarnings("ArrayRecordComponent")
   private record Tensor(String name, SafetensorsDType dtype, List<Long> shape, double... values) {}
 
   /** Adds a matrix; missing values repeat the given ones from the start. */
