@@ -201,7 +201,8 @@ void multiply(const PanelProduct& product) {
   for (int64_t i = 0; i < vectors; ++i) {
     _mm512_store_ps(product.sums + i * kLanes, _mm512_setzero_ps());
   }
-  const bool one_pass = product.num_tiles == 1 && product.tiles[0].tokens <= kWideTokens;
+  const bool one_pass = Format::kFormat != MOE4J_FORMAT_BF16 && product.num_tiles == 1 &&
+                        product.tiles[0].tokens <= kWideTokens;
   const int64_t step = one_pass ? product.chunks : kSlabChunks;
   for (int64_t first = 0; first < product.chunks; first += step) {
     const int64_t rest = product.chunks - first;
