@@ -150,6 +150,12 @@ public final class MoeLayer implements AutoCloseable {
     }
   }
 
+  /** The tactic that this layer's selector chooses for a call. */
+  public Tactic tactic(MoeCall call) {
+    validator.check(Arguments.notNull("call", call));
+    return selector.select(call);
+  }
+
   /**
    * Runs a call with the tactic that this layer's selector chooses, on the default stream. On the
    * CPU the result is there on return. A call of no tokens is checked, and nothing is launched.
