@@ -88,8 +88,11 @@ __m256 broadcast_pair(const float* elements) {
   return _mm256_castpd_ps(_mm256_broadcast_sd(reinterpret_cast<const double*>(elements)));
 }
 
+/** Few tokens: each block's sums of 8 rows stay in registers. For a single one, every other pair of
+ *  K has sums of its own, so that additions need not wait for each other. */
 template <class Format, int kTokens>
 void multiply_direct(const PanelProduct& product, int pass) {
+  constexpr int kSplit = kTokens == 1 ? 2 : 1;
   constexpr int kBlock = block_format(Format::kFormat).block;
   constexpr int64_t kCodeBytes = chunk_code_bytes(Format::kFormat);
   constexpr int64_t kChunkBytes = chunk_bytes(Format::kFormat);
@@ -102,29 +105,35 @@ void multiply_direct(const PanelProduct& product, int pass) {
   for (int64_t i = 0; i < product.chunks; ++i) {
 #pragma GCC unroll 1
     for (int block = 0; block < kChunkK / kBlock; ++block) {
-      __m256 sum[kTokens][2];
+      __m256 sum[kTokens][2][kSplit];
 #pragma GCC unroll 4
-      for (int t = 0; t < kTokens; ++t) sum[t][0] = sum[t][1] = _mm256_setzero_ps();
+      for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+        for (int s = 0; s < kSplit; ++s) sum[t][0][s] = sum[t][1][s] = _mm256_setzero_ps();
+      }
 #pragma GCC unroll 4
       for (int j = 0; j < kBlock / 8; ++j) {
         const int group = block * (kBlock / 8) + j;
-        decoder.decode(
-            chunk + (group * kPasses + pass) * 32, [&](int pair, __m256 first,
-                                                       __m256
-                                                           second) __attribute__((always_inline)) {
+        const auto use = [&](int pair, __m256 first, __m256 second) {
+          const int s = pair % kSplit;
 #pragma GCC unroll 4
-              for (int t = 0; t < kTokens; ++t) {
-                const __m256 element =
-                    broadcast_pair(elements + ((group * 4 + pair) * kTokens + t) * 2);
-                sum[t][0] = _mm256_fmadd_ps(first, element, sum[t][0]);
-                sum[t][1] = _mm256_fmadd_ps(second, element, sum[t][1]);
-              }
-            });
+          for (int t = 0; t < kTokens; ++t) {
+            const __m256 element =
+                broadcast_pair(elements + ((group * 4 + pair) * kTokens + t) * 2);
+            sum[t][0][s] = _mm256_fmadd_ps(first, element, sum[t][0][s]);
+            sum[t][1][s] = _mm256_fmadd_ps(second, element, sum[t][1][s]);
+          }
+        };
+        decoder.decode(chunk + (group * kPasses + pass) * 32, use);
       }
       const __m256 scales = Format::scales(chunk + kCodeBytes + block * kPanelRows + pass * kRows);
 #pragma GCC unroll 4
       for (int t = 0; t < kTokens; ++t) {
-        total[t] = _mm256_fmadd_ps(_mm256_hadd_ps(sum[t][0], sum[t][1]), scales, total[t]);
+        if constexpr (kSplit == 2) {
+          sum[t][0][0] = _mm256_add_ps(sum[t][0][0], sum[t][0][1]);
+          sum[t][1][0] = _mm256_add_ps(sum[t][1][0], sum[t][1][1]);
+        }
+        total[t] = _mm256_fmadd_ps(_mm256_hadd_ps(sum[t][0][0], sum[t][1][0]), scales, total[t]);
       }
     }
     chunk += kChunkBytes;
@@ -155,18 +164,12 @@ void decode_slab(const uint8_t* chunk, int64_t num_chunks, int pass, Slab* slab)
 #pragma GCC unroll 4
       for (int j = 0; j < kBlock / 8; ++j) {
         const int group = block * (kBlock / 8) + j;
-        decoder.decode(
-            chunk + (group * kPasses + pass) * 32, [&](int pair, __m256 first, __m256 second)
-                                                       __attribute__((always_inline)) {
-                                                         float* destination =
-                                                             weights + (group * 4 + pair) * 16;
-                                                         _mm256_store_ps(
-                                                             destination,
-                                                             _mm256_mul_ps(first, first_scales));
-                                                         _mm256_store_ps(
-                                                             destination + 8,
-                                                             _mm256_mul_ps(second, second_scales));
-                                                       });
+        const auto store = [&](int pair, __m256 first, __m256 second) {
+          float* destination = weights + (group * 4 + pair) * 16;
+          _mm256_store_ps(destination, _mm256_mul_ps(first, first_scales));
+          _mm256_store_ps(destination + 8, _mm256_mul_ps(second, second_scales));
+        };
+        decoder.decode(chunk + (group * kPasses + pass) * 32, store);
       }
     }
     chunk += chunk_bytes(Format::kFormat);
@@ -253,9 +256,9 @@ void multiply(const PanelProduct& product) {
 template <int kTokens>
 void multiply_bf16_tile(const PanelProduct& product, const float* elements, int pass, float* sums) {
   const __m256i upper_half = _mm256_set1_epi32(-0x10000);
-  __m256 sum[kTokens];
+  __m256 sum[kTokens][2];
 #pragma GCC unroll 6
-  for (int t = 0; t < kTokens; ++t) sum[t] = _mm256_setzero_ps();
+  for (int t = 0; t < kTokens; ++t) sum[t][0] = sum[t][1] = _mm256_setzero_ps();
   for (int64_t pair = 0; pair < product.chunks * kPairs; ++pair) {
     const __m256i codes = _mm256_load_si256(
         reinterpret_cast<const __m256i*>(product.panel + (pair * kPasses + pass) * 32));
@@ -263,14 +266,14 @@ void multiply_bf16_tile(const PanelProduct& product, const float* elements, int 
     const __m256 odd = _mm256_castsi256_ps(_mm256_and_si256(codes, upper_half));
 #pragma GCC unroll 6
     for (int t = 0; t < kTokens; ++t) {
-      sum[t] = _mm256_fmadd_ps(even, _mm256_broadcast_ss(elements + t * 2), sum[t]);
-      sum[t] = _mm256_fmadd_ps(odd, _mm256_broadcast_ss(elements + t * 2 + 1), sum[t]);
+      sum[t][0] = _mm256_fmadd_ps(even, _mm256_broadcast_ss(elements + t * 2), sum[t][0]);
+      sum[t][1] = _mm256_fmadd_ps(odd, _mm256_broadcast_ss(elements + t * 2 + 1), sum[t][1]);
     }
     elements += kTokens * 2;
   }
 #pragma GCC unroll 6
   for (int t = 0; t < kTokens; ++t) {
-    _mm256_store_ps(sums + t * kPanelRows + pass * kRows, sum[t]);
+    _mm256_store_ps(sums + t * kPanelRows + pass * kRows, _mm256_add_ps(sum[t][0], sum[t][1]));
   }
 }
 

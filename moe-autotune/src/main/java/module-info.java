@@ -12,9 +12,9 @@ module io.moe4j.autotune {
   exports io.moe4j.autotune.search;
   exports io.moe4j.autotune.store;
 
-  uses io.moe4j.spi.BackendProvider;
-
   opens io.moe4j.cli to
       com.fasterxml.jackson.databind,
       info.picocli;
+
+  uses io.moe4j.spi.BackendProvider;
 }
