@@ -124,7 +124,10 @@ class BadCommandIT {
         input(
             "ids without weights",
             "topk_weights",
-            in -> in.add("topk_ids", "I32", new byte[TOKENS * 2 * 4], TOKENS, 2)),
+            in -> {
+              precomputed(in, 0, 1, 2, 3, 0, 1);
+              in.remove("topk_weights");
+            }),
         input("id 4 of 4", "topk_ids", in -> precomputed(in, 0, 1, 2, 4, 0, 1)),
         input("an id below 0", "topk_ids", in -> precomputed(in, 0, 1, -1, 3, 0, 1)),
         input("an expert twice", "topk_ids", in -> precomputed(in, 0, 1, 2, 2, 0, 1)),
