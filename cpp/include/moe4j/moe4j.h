@@ -9,8 +9,8 @@
  *   - Handles are opaque. Whoever creates one destroys it, once. Destroying NULL does nothing.
  *   - Tensors are plain pointers to contiguous row-major memory of the device at hand, borrowed for
  *     the duration of the call (on a CUDA device: until the work on the stream has finished).
- *   - `stream` is a cudaStream_t on CUDA devices and must be NULL on the CPU, where calls return when
- *     the work is done.
+ *   - `stream` is a cudaStream_t on CUDA devices and must be NULL on the CPU, where calls return
+ *     when the work is done.
  *   - Symbols: T tokens, H hidden_size, I intermediate_size, E num_experts, k top_k,
  *     S num_fused_shared_experts, L local_num_experts.
  *
@@ -119,18 +119,18 @@ typedef struct moe4j_layer moe4j_layer;
 
 /** What a device is. */
 typedef struct moe4j_device_info {
-  int32_t kind;                /* moe4j_device_kind */
-  int32_t index;               /* ordinal among devices of its kind */
-  int32_t compute_units;       /* threads of the worker pool, or multiprocessors */
-  int32_t compute_capability;  /* CUDA: 10 * major + minor; CPU: 0 */
-  int32_t driver_version;      /* CUDA driver as cudaDriverGetVersion reports it; CPU: 0 */
-  int64_t memory_bytes;        /* total memory of the device */
+  int32_t kind;               /* moe4j_device_kind */
+  int32_t index;              /* ordinal among devices of its kind */
+  int32_t compute_units;      /* threads of the worker pool, or multiprocessors */
+  int32_t compute_capability; /* CUDA: 10 * major + minor; CPU: 0 */
+  int32_t driver_version;     /* CUDA driver as cudaDriverGetVersion reports it; CPU: 0 */
+  int64_t memory_bytes;       /* total memory of the device */
   int64_t last_level_cache_bytes;
-  char name[128];              /* marketing name */
-  char instruction_sets[256];  /* space separated, e.g. "avx2 avx512 avx512_bf16" or "sm_90a" */
+  char name[128];             /* marketing name */
+  char instruction_sets[256]; /* space separated, e.g. "avx2 avx512 avx512_bf16" or "sm_90a" */
 } moe4j_device_info;
 
-/** Live resources and launches of one device since it was opened; see moe4j_device_counters_get(). */
+/** Live resources and launches of one device since it was opened. */
 typedef struct moe4j_device_counters {
   int64_t live_bytes;       /* moe4j_allocate() and prepared weights, not yet freed */
   int64_t live_allocations; /* buffers of moe4j_allocate(), not yet freed */
@@ -141,23 +141,23 @@ typedef struct moe4j_device_counters {
 
 /** Everything about a layer that its weights do not say. Sizes count elements. */
 typedef struct moe4j_layer_desc {
-  int32_t weight_format;     /* BF16, NVFP4 or MXFP4 */
-  int32_t activation_format; /* of x and of the intermediate h as the matrix units see them:
-                                BF16 (exact products), NVFP4 or MXFP8 */
-  int32_t hidden_size;       /* H, a multiple of both formats' blocks */
-  int32_t intermediate_size; /* I, a multiple of both formats' blocks */
-  int32_t num_experts;       /* E, routed experts of the whole layer, 1..1024 */
-  int32_t top_k;             /* k, 1..min(E, 32) */
-  int32_t local_expert_offset; /* expert parallelism: this device holds experts */
-  int32_t local_num_experts;   /* [offset, offset + L); others contribute nothing */
+  int32_t weight_format;            /* BF16, NVFP4 or MXFP4 */
+  int32_t activation_format;        /* of x and of the intermediate h as the matrix units see them:
+                                       BF16 (exact products), NVFP4 or MXFP8 */
+  int32_t hidden_size;              /* H, a multiple of both formats' blocks */
+  int32_t intermediate_size;        /* I, a multiple of both formats' blocks */
+  int32_t num_experts;              /* E, routed experts of the whole layer, 1..1024 */
+  int32_t top_k;                    /* k, 1..min(E, 32) */
+  int32_t local_expert_offset;      /* expert parallelism: this device holds experts */
+  int32_t local_num_experts;        /* [offset, offset + L); others contribute nothing */
   int32_t num_fused_shared_experts; /* S: experts E..E+S-1, weight 1 for every token; DeepSeekV3
                                        routing only, not together with expert parallelism */
-  int32_t activation;        /* moe4j_activation */
-  int32_t routing_method;    /* moe4j_routing_method */
-  int32_t n_group;           /* DeepSeekV3: groups, divides E; otherwise 0 or 1 */
-  int32_t topk_group;        /* DeepSeekV3: groups kept; otherwise 0 or 1 */
-  int32_t norm_topk_prob;    /* boolean; RenormalizeNaive and SigmoidRenorm */
-  float routed_scaling_factor; /* DeepSeekV3 and MiniMax2; 1 otherwise */
+  int32_t activation;               /* moe4j_activation */
+  int32_t routing_method;           /* moe4j_routing_method */
+  int32_t n_group;                  /* DeepSeekV3: groups, divides E; otherwise 0 or 1 */
+  int32_t topk_group;               /* DeepSeekV3: groups kept; otherwise 0 or 1 */
+  int32_t norm_topk_prob;           /* boolean; RenormalizeNaive and SigmoidRenorm */
+  float routed_scaling_factor;      /* DeepSeekV3 and MiniMax2; 1 otherwise */
 } moe4j_layer_desc;
 
 /**
@@ -165,21 +165,21 @@ typedef struct moe4j_layer_desc {
  * rows (gpt-oss ships gate and up rows alternating).
  */
 typedef struct moe4j_matrix {
-  const void* codes;          /* row r starts at codes + r * row_stride */
-  int64_t row_stride;         /* bytes */
-  const void* scales;         /* NULL for BF16 */
-  int64_t scale_row_stride;   /* bytes */
-  float tensor_scale;         /* a multiplier; 1 where the format has none */
-  int32_t bias_dtype;         /* BF16 or F32 */
-  const void* bias;           /* [rows] or NULL */
-  int64_t bias_stride;        /* elements between the biases of adjacent rows */
+  const void* codes;        /* row r starts at codes + r * row_stride */
+  int64_t row_stride;       /* bytes */
+  const void* scales;       /* NULL for BF16 */
+  int64_t scale_row_stride; /* bytes */
+  float tensor_scale;       /* a multiplier; 1 where the format has none */
+  int32_t bias_dtype;       /* BF16 or F32 */
+  const void* bias;         /* [rows] or NULL */
+  int64_t bias_stride;      /* elements between the biases of adjacent rows */
 } moe4j_matrix;
 
 /** All that belongs to one local expert. Copied by moe4j_layer_set_expert(). */
 typedef struct moe4j_expert_weights {
-  moe4j_matrix gate; /* [I, H]; the only GEMM1 projection of activations without a gate */
-  moe4j_matrix up;   /* [I, H]; zeroed for activations without a gate */
-  moe4j_matrix down; /* [H, I] */
+  moe4j_matrix gate;        /* [I, H]; the only GEMM1 projection of activations without a gate */
+  moe4j_matrix up;          /* [I, H]; zeroed for activations without a gate */
+  moe4j_matrix down;        /* [H, I] */
   float input_scale;        /* activation_format NVFP4: tensor scale of x; otherwise ignored */
   float intermediate_scale; /* activation_format NVFP4: tensor scale of h; otherwise ignored */
   float alpha;              /* SwiGLU, SiTU; 1 by default */
@@ -191,46 +191,46 @@ typedef struct moe4j_expert_weights {
 typedef struct moe4j_launch_args {
   int64_t tokens; /* T, 0 is allowed and does nothing */
 
-  int32_t routing_mode;        /* moe4j_routing_mode */
-  int32_t routing_logits_dtype;/* F32 or BF16 */
-  const void* routing_logits;  /* [T, E] */
-  const float* routing_bias;   /* F32 [E] or NULL; DeepSeekV3 and MiniMax2 */
-  const int32_t* topk_packed;  /* [T, k] */
-  const int32_t* topk_ids;     /* [T, k] */
-  const void* topk_weights;    /* [T, k] */
-  int32_t topk_weights_dtype;  /* BF16 or F32 */
+  int32_t routing_mode;         /* moe4j_routing_mode */
+  int32_t routing_logits_dtype; /* F32 or BF16 */
+  const void* routing_logits;   /* [T, E] */
+  const float* routing_bias;    /* F32 [E] or NULL; DeepSeekV3 and MiniMax2 */
+  const int32_t* topk_packed;   /* [T, k] */
+  const int32_t* topk_ids;      /* [T, k] */
+  const void* topk_weights;     /* [T, k] */
+  int32_t topk_weights_dtype;   /* BF16 or F32 */
 
-  int32_t hidden_states_format;      /* BF16 (quantized here if activation_format says so), or the
-                                        layer's activation_format: codes as they are */
-  const void* hidden_states;         /* [T, H] */
-  const void* hidden_states_scale;   /* block scales [T, H / block], linear; NULL for BF16 */
-  float hidden_states_tensor_scale;  /* NVFP4 codes: their tensor scale; otherwise 1 */
-  int32_t output_dtype;              /* BF16 or F32 */
-  const float* per_token_scale;      /* [T] or NULL: multiplies x's row before bias and activation */
-  const void* gemm1_lora_delta;      /* BF16 [T, k, 2I] (gate then up; [T, k, I] without a gate) or
-                                        NULL: added to GEMM1's outputs before the activation */
+  int32_t hidden_states_format;     /* BF16 (quantized here if activation_format says so), or the
+                                       layer's activation_format: codes as they are */
+  const void* hidden_states;        /* [T, H] */
+  const void* hidden_states_scale;  /* block scales [T, H / block], linear; NULL for BF16 */
+  float hidden_states_tensor_scale; /* NVFP4 codes: their tensor scale; otherwise 1 */
+  int32_t output_dtype;             /* BF16 or F32 */
+  const float* per_token_scale;     /* [T] or NULL: multiplies x's row before bias and activation */
+  const void* gemm1_lora_delta;     /* BF16 [T, k, 2I] (gate then up; [T, k, I] without a gate) or
+                                       NULL: added to GEMM1's outputs before the activation */
 
-  void* output;        /* [T, H] of output_dtype; NULL if do_finalize is 0 */
-  const float* addend; /* F32 [T, H] or NULL: added before the one rounding of the output */
+  void* output;                /* [T, H] of output_dtype; NULL if do_finalize is 0 */
+  const float* addend;         /* F32 [T, H] or NULL: added before the one rounding of the output */
   int16_t* routing_replay_out; /* [T, k] chosen expert ids, or NULL */
   int32_t* topk_ids_out;       /* [T, k] or NULL */
   float* topk_weights_out;     /* [T, k] or NULL */
 
-  /* do_finalize = 0: the caller combines. Row p of permuted_output is GEMM2's output (bias included,
-     not weighted) for one (token, slot); rows are ordered by expert, then token, without gaps.
-     expanded_to_permuted[t * (k + S) + slot] is p, or -1 where the expert is not local. */
+  /* do_finalize = 0: the caller combines. Row p of permuted_output is GEMM2's output (bias
+     included, not weighted) for one (token, slot); rows are ordered by expert, then token, without
+     gaps. expanded_to_permuted[t * (k + S) + slot] is p, or -1 where the expert is not local. */
   int32_t do_finalize;
-  int32_t tactic;                 /* id from moe4j_layer_tactics() */
-  void* permuted_output;          /* BF16 [T * (k + S), H] */
-  float* expert_weights;          /* F32 [T, k + S] */
-  int32_t* expanded_to_permuted;  /* I32 [T * (k + S)] */
+  int32_t tactic;                /* id from moe4j_layer_tactics() */
+  void* permuted_output;         /* BF16 [T * (k + S), H] */
+  float* expert_weights;         /* F32 [T, k + S] */
+  int32_t* expanded_to_permuted; /* I32 [T * (k + S)] */
 
-  void* workspace;         /* at least moe4j_workspace_bytes(), aligned to MOE4J_ALIGNMENT */
+  void* workspace; /* at least moe4j_workspace_bytes(), aligned to MOE4J_ALIGNMENT */
   int64_t workspace_bytes;
   void* stream;
 } moe4j_launch_args;
 
-/* ---- library ---------------------------------------------------------------------------------- */
+/* ---- library -------------------------------------------------------------------------------- */
 
 /** MOE4J_ABI_VERSION of the loaded library. */
 MOE4J_API int32_t moe4j_abi_version(void);
@@ -241,7 +241,7 @@ MOE4J_API const char* moe4j_version(void);
 /** What went wrong in this thread's last failed call; "" if none did. Valid until its next call. */
 MOE4J_API const char* moe4j_last_error(void);
 
-/* ---- devices ---------------------------------------------------------------------------------- */
+/* ---- devices -------------------------------------------------------------------------------- */
 
 /**
  * How many devices of a kind can be opened. Asking for CUDA loads libmoe4j_cuda.so from the folder
@@ -267,9 +267,11 @@ MOE4J_API int32_t moe4j_device_info_get(const moe4j_device* device, moe4j_device
 MOE4J_API int32_t moe4j_device_counters_get(const moe4j_device* device,
                                             moe4j_device_counters* counters);
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory --------------------------------------------------------------------------------- */
 
-/** Uninitialized memory of the device, aligned to MOE4J_ALIGNMENT. 0 bytes give a unique pointer. */
+/**
+ * Uninitialized memory of the device, aligned to MOE4J_ALIGNMENT. 0 bytes give a unique pointer.
+ */
 MOE4J_API int32_t moe4j_allocate(moe4j_device* device, int64_t bytes, void** pointer);
 
 /** Frees what moe4j_allocate() of the same device gave. NULL does nothing. */
@@ -287,7 +289,7 @@ MOE4J_API int32_t moe4j_copy_to_host(moe4j_device* device, void* destination, co
 /** Waits for all work on `stream`. Returns at once on the CPU. */
 MOE4J_API int32_t moe4j_synchronize(moe4j_device* device, void* stream);
 
-/* ---- layers ----------------------------------------------------------------------------------- */
+/* ---- layers --------------------------------------------------------------------------------- */
 
 /**
  * Creates an empty layer. Then set each of its L + S local experts and seal it. Setting experts of
@@ -314,7 +316,7 @@ MOE4J_API void moe4j_layer_destroy(moe4j_layer* layer);
 /** Bytes of the prepared weights, padding included. */
 MOE4J_API int32_t moe4j_layer_bytes(const moe4j_layer* layer, int64_t* bytes);
 
-/* ---- tactics ---------------------------------------------------------------------------------- */
+/* ---- tactics -------------------------------------------------------------------------------- */
 
 /**
  * The tactics that can run this layer at this token count, at most `capacity` of them written to
@@ -330,7 +332,7 @@ MOE4J_API const char* moe4j_tactic_name(const moe4j_device* device, int32_t tact
 /** A hash of the names and versions of all kernels of the device: changes when tunings expire. */
 MOE4J_API int32_t moe4j_tactic_table_hash(const moe4j_device* device, uint64_t* hash);
 
-/* ---- the operation ---------------------------------------------------------------------------- */
+/* ---- the operation -------------------------------------------------------------------------- */
 
 /** Workspace that a launch of up to `tokens` tokens with this tactic needs. */
 MOE4J_API int32_t moe4j_workspace_bytes(const moe4j_layer* layer, int32_t tactic, int64_t tokens,
@@ -343,7 +345,7 @@ MOE4J_API int32_t moe4j_workspace_bytes(const moe4j_layer* layer, int32_t tactic
  */
 MOE4J_API int32_t moe4j_launch(const moe4j_layer* layer, const moe4j_launch_args* args);
 
-/* ---- formats and routing helpers -------------------------------------------------------------- */
+/* ---- formats and routing helpers ------------------------------------------------------------ */
 
 /**
  * Quantizes [rows, K] of F32 or BF16 to a block format. NVFP4: block scale = E4M3(amax / 6 /

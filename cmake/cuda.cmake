@@ -1,0 +1,26 @@
+# Decides whether the CUDA library is built (MOE4J_BUILD_CUDA) and says in one line when it is not.
+set(MOE4J_BUILD_CUDA OFF)
+set(without_cuda "libmoe4j_cuda.so is not built")
+
+if(NOT MOE4J_CUDA)
+  message(STATUS "${without_cuda}: MOE4J_CUDA is ${MOE4J_CUDA}")
+elseif(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/cpp/cuda/CMakeLists.txt)
+  message(STATUS "${without_cuda}: this source tree has no cpp/cuda/CMakeLists.txt")
+else()
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    set(CMAKE_CUDA_STANDARD 17)
+    set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+    if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+      set(CMAKE_CUDA_ARCHITECTURES OFF) # cpp/cuda chooses an architecture for each kernel
+    endif()
+    enable_language(CUDA)
+    set(MOE4J_BUILD_CUDA ON)
+  elseif(MOE4J_CUDA STREQUAL "AUTO")
+    message(STATUS "${without_cuda}: nvcc was not found (set CUDACXX or install the CUDA toolkit)")
+  else()
+    message(FATAL_ERROR "MOE4J_CUDA is ON but nvcc was not found: set CUDACXX or install the CUDA "
+                        "toolkit, or configure with -DMOE4J_CUDA=OFF")
+  endif()
+endif()
