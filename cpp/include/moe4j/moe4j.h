@@ -151,7 +151,7 @@ typedef struct moe4j_layer_desc {
   int32_t local_expert_offset;      /* expert parallelism: this device holds experts */
   int32_t local_num_experts;        /* [offset, offset + L); others contribute nothing */
   int32_t num_fused_shared_experts; /* S: experts E..E+S-1, weight 1 for every token; DeepSeekV3
-                                       routing only, not together with expert parallelism */
+                                       routing only, not together with expert parallelism; 0..32 */
   int32_t activation;               /* moe4j_activation */
   int32_t routing_method;           /* moe4j_routing_method */
   int32_t n_group;                  /* DeepSeekV3: groups, divides E; otherwise 0 or 1 */
@@ -187,9 +187,13 @@ typedef struct moe4j_expert_weights {
   float limit;              /* SwiGLU, GeGLU clamp; +infinity for none */
 } moe4j_expert_weights;
 
-/** One call of the operation. Unused pointers are NULL. */
+/**
+ * One call of the operation. Unused pointers are NULL: a tensor that the call would not read or
+ * write is refused. What is written overlaps nothing else. Tensors start at multiples of their
+ * element's size.
+ */
 typedef struct moe4j_launch_args {
-  int64_t tokens; /* T, 0 is allowed and does nothing */
+  int64_t tokens; /* T, up to 2^31 - 1; 0 is allowed and does nothing */
 
   int32_t routing_mode;         /* moe4j_routing_mode */
   int32_t routing_logits_dtype; /* F32 or BF16 */
@@ -361,7 +365,10 @@ MOE4J_API int32_t moe4j_dequantize(moe4j_device* device, int32_t format, int64_t
                                    const void* codes, const void* scales, float tensor_scale,
                                    float* destination, void* stream);
 
-/** Bytes of `rows` x `columns` block scales in the swizzled 128x4 layout, padding included. */
+/**
+ * Bytes of `rows` x `columns` block scales in the swizzled 128x4 layout, padding included; -1 if a
+ * count is negative or the size does not fit.
+ */
 MOE4J_API int64_t moe4j_swizzled_scale_bytes(int64_t rows, int64_t columns);
 
 /** Linear [rows, columns] block scales to the swizzled 128x4 layout; padding is zeroed. */
