@@ -24,12 +24,12 @@ Status check_values(const moe4j_layer_desc& desc, const moe4j_launch_args& args)
   }
   if (args.hidden_states_format != MOE4J_FORMAT_BF16 &&
       args.hidden_states_format != desc.activation_format) {
-    return invalid_argument("hidden_states_format: found %d (%s), expected BF16 or the layer's %s",
-                            args.hidden_states_format,
-                            is_format(args.hidden_states_format)
-                                ? block_format(args.hidden_states_format).name
-                                : "unknown",
-                            block_format(desc.activation_format).name);
+    const char* or_codes = desc.activation_format == MOE4J_FORMAT_BF16 ? "" : " or ";
+    return invalid_argument(
+        "hidden_states_format: found %d (%s), expected BF16%s%s", args.hidden_states_format,
+        is_format(args.hidden_states_format) ? block_format(args.hidden_states_format).name
+                                             : "unknown",
+        or_codes, *or_codes == '\0' ? "" : block_format(desc.activation_format).name);
   }
   MOE4J_RETURN_IF_ERROR(check_tensor_scale("hidden_states_tensor_scale", args.hidden_states_format,
                                            args.hidden_states_tensor_scale));

@@ -1,4 +1,4 @@
-// How the C ABI opens the CPU device.
+// The CPU as a device: a pool of worker threads and the kernels of the instruction sets it has.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,10 @@
 namespace moe4j {
 
 /**
- * Opens the CPU. `num_threads` bounds the workers, the calling thread included; 0 means all
- * processors this process may use. `max_instruction_set` limits what is used ("portable", "avx2",
- * ...); NULL or "" for the best there is; an unknown name is refused.
+ * Opens the CPU. `num_threads` bounds the threads that compute at any time, the calling thread
+ * included, however many callers share the device; 0 means all processors this process may use.
+ * `max_instruction_set` limits what kernels may use: "portable", "avx2", "avx512" or
+ * "avx512_bf16"; NULL or "" means the best this CPU has.
  */
 Status open_cpu_device(int32_t num_threads, const char* max_instruction_set,
                        std::unique_ptr<Device>* device) noexcept;

@@ -191,6 +191,44 @@ TEST_P(Quantize, FakeQuantizationKeepsDamageVisibleInItsBlock) {
   }
 }
 
+/** The code on its side of the midpoint above code `low`; `side` is the sign of value - midpoint.
+ */
+int rounded(int low, int side) { return side == 0 ? low + low % 2 : side < 0 ? low : low + 1; }
+
+int sign(double difference) { return (difference > 0) - (difference < 0); }
+
+TEST(QuantizeNvfp4, RoundsByTheExactQuotientHoweverNearToATieItIs) {
+  // Products with midpoints are exact in double where quotients in F32 would fall onto ties.
+  const auto scale_magnitudes = test::e4m3_magnitudes();
+  const auto magnitudes = test::e2m1_magnitudes();
+  std::mt19937 random(11);
+  std::uniform_real_distribution<float> uniform(1e-4f, 1e-3f);
+  for (int draw = 0; draw < 20000; ++draw) {
+    const float tensor_scale = uniform(random);
+    const int low_scale = 8 + static_cast<int>(random() % 110);
+    const double scale_tie = (scale_magnitudes[low_scale] + scale_magnitudes[low_scale + 1]) / 2;
+    const double amax_tie = scale_tie * 6 * static_cast<double>(tensor_scale);
+    std::vector<float> row(16);
+    row[0] = static_cast<float>(amax_tie);
+    const int scale = rounded(low_scale, sign(row[0] - amax_tie));
+    const double unit = scale_magnitudes[scale] * static_cast<double>(tensor_scale);
+    for (int low = 0; low < 7; ++low) {
+      row[low + 1] = static_cast<float>((magnitudes[low] + magnitudes[low + 1]) / 2 * unit);
+    }
+    uint8_t codes[8];
+    uint8_t found_scale = 0;
+    ASSERT_TRUE(quantize(MOE4J_FORMAT_NVFP4, 1, 16, MOE4J_F32, row.data(), tensor_scale, codes,
+                         &found_scale)
+                    .is_ok());
+    ASSERT_EQ(found_scale, scale) << row[0] << " with tensor scale " << tensor_scale;
+    for (int low = 0; low < 7; ++low) {
+      const double tie = (magnitudes[low] + magnitudes[low + 1]) / 2 * unit;
+      const int i = low + 1;
+      ASSERT_EQ(codes[i / 2] >> (i % 2 * 4) & 0xF, rounded(low, sign(row[i] - tie))) << row[i];
+    }
+  }
+}
+
 TEST(QuantizeNvfp4, AZeroBlockScaleGivesZeroCodes) {
   // amax / 6 / tensor_scale is below half of the smallest E4M3 value, 2^-10.
   std::vector<float> row(16, -1e-3f);

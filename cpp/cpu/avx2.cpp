@@ -1,0 +1,302 @@
+// Kernels for AVX2 with FMA and F16C: activations in F32.
+//
+// Eight rows at a time. A byte shuffle turns nibbles into the two bytes of their BF16 values;
+// zipped together and shifted they become F32 vectors whose lanes are (row, even K), (row, odd K),
+// four rows a vector. A broadcast of 64 bits brings the token's two elements, and adding
+// neighbouring lanes at the end makes sums of rows. Few tokens are multiplied straight from the
+// decoded registers; for more, a piece of the panel is decoded once into the L1 cache, block scales
+// included (the products are exact in F32).
+#include <immintrin.h>
+
+#include "cpu/dot_f64.hpp"
+#include "cpu/kernels.hpp"
+#include "cpu/panel_layout.hpp"
+#include "cpu/swiglu.hpp"
+
+namespace moe4j {
+namespace {
+
+constexpr int kRows = 8;  // of one pass
+constexpr int kPasses = kPanelRows / kRows;
+constexpr int kGroups = kChunkK / 8;
+constexpr int kPairs = kChunkK / 2;
+constexpr int kDirectTokens = 4;
+constexpr int kStagedTokens = 6;  // 12 sums in registers
+constexpr int64_t kSlabChunks = 8;
+
+struct Nvfp4 {
+  static constexpr int32_t kFormat = MOE4J_FORMAT_NVFP4;
+  /** E4M3 shifted into an F16 is 2^-8 of its value, subnormals included. */
+  static __m256 scales(const uint8_t* bytes) {
+    const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes));
+    return _mm256_mul_ps(_mm256_cvtph_ps(_mm_slli_epi16(_mm_cvtepu8_epi16(codes), 7)),
+                         _mm256_set1_ps(256.0f));
+  }
+};
+
+struct Mxfp4 {
+  static constexpr int32_t kFormat = MOE4J_FORMAT_MXFP4;
+  static __m256 scales(const uint8_t* bytes) {
+    const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes));
+    const __m256i exponents = _mm256_slli_epi32(_mm256_cvtepu8_epi32(codes), 23);
+    const __m256i smallest = _mm256_set1_epi32(0x00400000);  // 2^-127, a subnormal
+    return _mm256_castsi256_ps(_mm256_max_epu32(exponents, smallest));
+  }
+};
+
+/** The weights of 8 rows and 8 K, block scales not applied. */
+struct Decoder {
+  const __m256i upper_bytes = _mm256_setr_epi8(
+      0, 0x3F, 0x3F, 0x3F, 0x40, 0x40, 0x40, 0x40, static_cast<char>(0x80), static_cast<char>(0xBF),
+      static_cast<char>(0xBF), static_cast<char>(0xBF), static_cast<char>(0xC0),
+      static_cast<char>(0xC0), static_cast<char>(0xC0), static_cast<char>(0xC0), 0, 0x3F, 0x3F,
+      0x3F, 0x40, 0x40, 0x40, 0x40, static_cast<char>(0x80), static_cast<char>(0xBF),
+      static_cast<char>(0xBF), static_cast<char>(0xBF), static_cast<char>(0xC0),
+      static_cast<char>(0xC0), static_cast<char>(0xC0), static_cast<char>(0xC0));
+  const __m256i lower_bytes = _mm256_setr_epi8(
+      0, 0, static_cast<char>(0x80), static_cast<char>(0xC0), 0, 0x40, static_cast<char>(0x80),
+      static_cast<char>(0xC0), 0, 0, static_cast<char>(0x80), static_cast<char>(0xC0), 0, 0x40,
+      static_cast<char>(0x80), static_cast<char>(0xC0), 0, 0, static_cast<char>(0x80),
+      static_cast<char>(0xC0), 0, 0x40, static_cast<char>(0x80), static_cast<char>(0xC0), 0, 0,
+      static_cast<char>(0x80), static_cast<char>(0xC0), 0, 0x40, static_cast<char>(0x80),
+      static_cast<char>(0xC0));
+
+  /** Calls use(pair of K, its weights for rows 0 1 4 5, its weights for rows 2 3 6 7). */
+  template <class Use>
+  __attribute__((always_inline)) void decode(const uint8_t* codes, const Use& use) const {
+    const __m256i raw = _mm256_load_si256(reinterpret_cast<const __m256i*>(codes));
+    const __m256i low_nibble = _mm256_set1_epi8(0x0F);
+    const __m256i upper_half = _mm256_set1_epi32(-0x10000);
+#pragma GCC unroll 2
+    for (int part = 0; part < 2; ++part) {  // K 0 4 1 5 of each row, then K 2 6 3 7
+      const __m256i nibbles =
+          _mm256_and_si256(part == 0 ? raw : _mm256_srli_epi16(raw, 4), low_nibble);
+      const __m256i upper = _mm256_shuffle_epi8(upper_bytes, nibbles);
+      const __m256i lower = _mm256_shuffle_epi8(lower_bytes, nibbles);
+      const __m256i first = _mm256_unpacklo_epi8(lower, upper);   // rows 0 1 | 4 5
+      const __m256i second = _mm256_unpackhi_epi8(lower, upper);  // rows 2 3 | 6 7
+      use(part, _mm256_castsi256_ps(_mm256_slli_epi32(first, 16)),
+          _mm256_castsi256_ps(_mm256_slli_epi32(second, 16)));
+      use(part + 2, _mm256_castsi256_ps(_mm256_and_si256(first, upper_half)),
+          _mm256_castsi256_ps(_mm256_and_si256(second, upper_half)));
+    }
+  }
+};
+
+/** A token's two elements of a pair of K, in all four places. */
+__m256 broadcast_pair(const float* elements) {
+  return _mm256_castpd_ps(_mm256_broadcast_sd(reinterpret_cast<const double*>(elements)));
+}
+
+template <class Format, int kTokens>
+void multiply_direct(const PanelProduct& product, int pass) {
+  constexpr int kBlock = block_format(Format::kFormat).block;
+  constexpr int64_t kCodeBytes = chunk_code_bytes(Format::kFormat);
+  constexpr int64_t kChunkBytes = chunk_bytes(Format::kFormat);
+  const Decoder decoder;
+  const uint8_t* chunk = product.panel;
+  const auto* elements = static_cast<const float*>(product.tiles[0].elements);
+  __m256 total[kTokens];
+#pragma GCC unroll 4
+  for (int t = 0; t < kTokens; ++t) total[t] = _mm256_setzero_ps();
+  for (int64_t i = 0; i < product.chunks; ++i) {
+#pragma GCC unroll 1
+    for (int block = 0; block < kChunkK / kBlock; ++block) {
+      __m256 sum[kTokens][2];
+#pragma GCC unroll 4
+      for (int t = 0; t < kTokens; ++t) sum[t][0] = sum[t][1] = _mm256_setzero_ps();
+#pragma GCC unroll 4
+      for (int j = 0; j < kBlock / 8; ++j) {
+        const int group = block * (kBlock / 8) + j;
+        decoder.decode(
+            chunk + (group * kPasses + pass) * 32, [&](int pair, __m256 first,
+                                                       __m256
+                                                           second) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+              for (int t = 0; t < kTokens; ++t) {
+                const __m256 element =
+                    broadcast_pair(elements + ((group * 4 + pair) * kTokens + t) * 2);
+                sum[t][0] = _mm256_fmadd_ps(first, element, sum[t][0]);
+                sum[t][1] = _mm256_fmadd_ps(second, element, sum[t][1]);
+              }
+            });
+      }
+      const __m256 scales = Format::scales(chunk + kCodeBytes + block * kPanelRows + pass * kRows);
+#pragma GCC unroll 4
+      for (int t = 0; t < kTokens; ++t) {
+        total[t] = _mm256_fmadd_ps(_mm256_hadd_ps(sum[t][0], sum[t][1]), scales, total[t]);
+      }
+    }
+    chunk += kChunkBytes;
+    elements += kChunkK * kTokens;
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < kTokens; ++t) {
+    _mm256_store_ps(product.sums + t * kPanelRows + pass * kRows, total[t]);
+  }
+}
+
+/** Some chunks' weights of 8 rows, block scales applied: [pair of K][2 vectors][8]. */
+struct alignas(64) Slab {
+  float weights[kSlabChunks * kPairs * 16];
+};
+
+template <class Format>
+void decode_slab(const uint8_t* chunk, int64_t num_chunks, int pass, Slab* slab) {
+  constexpr int kBlock = block_format(Format::kFormat).block;
+  const Decoder decoder;
+  float* weights = slab->weights;
+  for (int64_t i = 0; i < num_chunks; ++i) {
+    for (int block = 0; block < kChunkK / kBlock; ++block) {
+      const __m256 scales = Format::scales(chunk + chunk_code_bytes(Format::kFormat) +
+                                           block * kPanelRows + pass * kRows);
+      const __m256 first_scales = _mm256_unpacklo_ps(scales, scales);
+      const __m256 second_scales = _mm256_unpackhi_ps(scales, scales);
+#pragma GCC unroll 4
+      for (int j = 0; j < kBlock / 8; ++j) {
+        const int group = block * (kBlock / 8) + j;
+        decoder.decode(
+            chunk + (group * kPasses + pass) * 32, [&](int pair, __m256 first, __m256 second)
+                                                       __attribute__((always_inline)) {
+                                                         float* destination =
+                                                             weights + (group * 4 + pair) * 16;
+                                                         _mm256_store_ps(
+                                                             destination,
+                                                             _mm256_mul_ps(first, first_scales));
+                                                         _mm256_store_ps(
+                                                             destination + 8,
+                                                             _mm256_mul_ps(second, second_scales));
+                                                       });
+      }
+    }
+    chunk += chunk_bytes(Format::kFormat);
+    weights += kPairs * 16;
+  }
+}
+
+/** Adds a slab's products with one tile to its pair sums [tokens][2 vectors][8]. */
+template <int kTokens>
+void multiply_slab(const Slab& slab, int64_t pairs, const float* elements, float* pair_sums) {
+  __m256 sum[kTokens][2];
+#pragma GCC unroll 6
+  for (int t = 0; t < kTokens; ++t) {
+    sum[t][0] = _mm256_load_ps(pair_sums + t * 16);
+    sum[t][1] = _mm256_load_ps(pair_sums + t * 16 + 8);
+  }
+  const float* weights = slab.weights;
+  for (int64_t pair = 0; pair < pairs; ++pair) {
+    const __m256 first = _mm256_load_ps(weights);
+    const __m256 second = _mm256_load_ps(weights + 8);
+#pragma GCC unroll 6
+    for (int t = 0; t < kTokens; ++t) {
+      const __m256 element = broadcast_pair(elements + t * 2);
+      sum[t][0] = _mm256_fmadd_ps(first, element, sum[t][0]);
+      sum[t][1] = _mm256_fmadd_ps(second, element, sum[t][1]);
+    }
+    weights += 16;
+    elements += kTokens * 2;
+  }
+#pragma GCC unroll 6
+  for (int t = 0; t < kTokens; ++t) {
+    _mm256_store_ps(pair_sums + t * 16, sum[t][0]);
+    _mm256_store_ps(pair_sums + t * 16 + 8, sum[t][1]);
+  }
+}
+
+using MultiplySlab = void (*)(const Slab&, int64_t, const float*, float*);
+constexpr MultiplySlab kMultiplySlab[kStagedTokens] = {multiply_slab<1>, multiply_slab<2>,
+                                                       multiply_slab<3>, multiply_slab<4>,
+                                                       multiply_slab<5>, multiply_slab<6>};
+
+template <class Format>
+void multiply_staged(const PanelProduct& product, int pass) {
+  Slab slab;
+  alignas(64) float pair_sums[kMaxGroupTokens * 16];
+  int64_t tokens = 0;
+  for (int32_t i = 0; i < product.num_tiles; ++i) tokens += product.tiles[i].tokens;
+  for (int64_t i = 0; i < tokens * 16; ++i) pair_sums[i] = 0;
+
+  for (int64_t first = 0; first < product.chunks; first += kSlabChunks) {
+    const int64_t rest = product.chunks - first;
+    const int64_t num_chunks = rest < kSlabChunks ? rest : kSlabChunks;
+    decode_slab<Format>(product.panel + first * chunk_bytes(Format::kFormat), num_chunks, pass,
+                        &slab);
+    float* tile_sums = pair_sums;
+    for (int32_t i = 0; i < product.num_tiles; ++i) {
+      const TokenTile& tile = product.tiles[i];
+      const auto* elements =
+          static_cast<const float*>(tile.elements) + first * kChunkK * tile.tokens;
+      kMultiplySlab[tile.tokens - 1](slab, num_chunks * kPairs, elements, tile_sums);
+      tile_sums += tile.tokens * 16;
+    }
+  }
+  for (int64_t t = 0; t < tokens; ++t) {
+    const float* sums = pair_sums + t * 16;
+    _mm256_store_ps(product.sums + t * kPanelRows + pass * kRows,
+                    _mm256_hadd_ps(_mm256_load_ps(sums), _mm256_load_ps(sums + 8)));
+  }
+}
+
+template <class Format>
+void multiply(const PanelProduct& product) {
+  using Multiply = void (*)(const PanelProduct&, int);
+  static constexpr Multiply kDirect[kDirectTokens] = {
+      multiply_direct<Format, 1>, multiply_direct<Format, 2>, multiply_direct<Format, 3>,
+      multiply_direct<Format, 4>};
+  const bool few = product.num_tiles == 1 && product.tiles[0].tokens <= kDirectTokens;
+  const Multiply multiply_rows =
+      few ? kDirect[product.tiles[0].tokens - 1] : multiply_staged<Format>;
+  for (int pass = 0; pass < kPasses; ++pass) multiply_rows(product, pass);
+}
+
+/** BF16 weights: a shift or a mask makes F32 vectors of 8 rows. */
+template <int kTokens>
+void multiply_bf16_tile(const PanelProduct& product, const float* elements, int pass, float* sums) {
+  const __m256i upper_half = _mm256_set1_epi32(-0x10000);
+  __m256 sum[kTokens];
+#pragma GCC unroll 6
+  for (int t = 0; t < kTokens; ++t) sum[t] = _mm256_setzero_ps();
+  for (int64_t pair = 0; pair < product.chunks * kPairs; ++pair) {
+    const __m256i codes = _mm256_load_si256(
+        reinterpret_cast<const __m256i*>(product.panel + (pair * kPasses + pass) * 32));
+    const __m256 even = _mm256_castsi256_ps(_mm256_slli_epi32(codes, 16));
+    const __m256 odd = _mm256_castsi256_ps(_mm256_and_si256(codes, upper_half));
+#pragma GCC unroll 6
+    for (int t = 0; t < kTokens; ++t) {
+      sum[t] = _mm256_fmadd_ps(even, _mm256_broadcast_ss(elements + t * 2), sum[t]);
+      sum[t] = _mm256_fmadd_ps(odd, _mm256_broadcast_ss(elements + t * 2 + 1), sum[t]);
+    }
+    elements += kTokens * 2;
+  }
+#pragma GCC unroll 6
+  for (int t = 0; t < kTokens; ++t) {
+    _mm256_store_ps(sums + t * kPanelRows + pass * kRows, sum[t]);
+  }
+}
+
+void multiply_bf16(const PanelProduct& product) {
+  using MultiplyTile = void (*)(const PanelProduct&, const float*, int, float*);
+  static constexpr MultiplyTile kByTokens[kStagedTokens] = {
+      multiply_bf16_tile<1>, multiply_bf16_tile<2>, multiply_bf16_tile<3>,
+      multiply_bf16_tile<4>, multiply_bf16_tile<5>, multiply_bf16_tile<6>};
+  float* sums = product.sums;
+  for (int32_t i = 0; i < product.num_tiles; ++i) {
+    const TokenTile& tile = product.tiles[i];
+    for (int pass = 0; pass < kPasses; ++pass) {
+      kByTokens[tile.tokens - 1](product, static_cast<const float*>(tile.elements), pass, sums);
+    }
+    sums += tile.tokens * kPanelRows;
+  }
+}
+
+}  // namespace
+
+const Kernels kAvx2Kernels = {
+    InstructionSet::kAvx2,
+    ActivationElement::kF32,
+    {multiply_bf16, multiply<Nvfp4>, multiply<Mxfp4>},
+    moe4j_swiglu,
+    moe4j_dot_f64,
+};
+
+}  // namespace moe4j

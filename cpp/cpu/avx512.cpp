@@ -1,0 +1,60 @@
+// Kernels for AVX-512 without BF16 instructions: activations in F32, products by FMA.
+#include "cpu/avx512_panel.hpp"
+#include "cpu/dot_f64.hpp"
+#include "cpu/swiglu.hpp"
+
+namespace moe4j {
+namespace {
+
+alignas(64) constexpr float kE2m1AsF32[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,
+                                              4.0f,  6.0f,  -0.0f, -0.5f, -1.0f, -1.5f,
+                                              -2.0f, -3.0f, -4.0f, -6.0f};
+
+/** A step is one K; those below 4 are even, those above odd. */
+struct SingleDot {
+  static constexpr ActivationElement kElement = ActivationElement::kF32;
+  static constexpr int kSteps = 8;
+  static constexpr int kBf16Steps = 2;
+
+  const __m512 table = _mm512_load_ps(kE2m1AsF32);
+
+  __m512 weights(__m512i codes, int step) const {
+    const __m512i indices = step == 0 ? codes : _mm512_srli_epi32(codes, 4 * step);
+    return _mm512_permutexvar_ps(indices, table);
+  }
+
+  template <int kTokens>
+  static __m512 add(__m512 sum, __m512 weights, const uint8_t* elements, int group, int step,
+                    int token) {
+    const int pair = group * 4 + step % 4;
+    return fma(sum, weights, elements + ((pair * kTokens + token) * 2 + step / 4) * 4);
+  }
+
+  static __m512 bf16_weights(__m512i codes, int step) {
+    return _mm512_castsi512_ps(step == 0 ? _mm512_slli_epi32(codes, 16)
+                                         : _mm512_and_epi32(codes, _mm512_set1_epi32(-0x10000)));
+  }
+
+  template <int kTokens>
+  static __m512 add_bf16(__m512 sum, __m512 weights, const uint8_t* elements, int step, int token) {
+    return fma(sum, weights, elements + (token * 2 + step) * 4);
+  }
+
+  static __m512 fma(__m512 sum, __m512 weights, const uint8_t* element) {
+    float value;
+    __builtin_memcpy(&value, element, sizeof(value));
+    return _mm512_fmadd_ps(weights, _mm512_set1_ps(value), sum);
+  }
+};
+
+}  // namespace
+
+const Kernels kAvx512Kernels = {
+    InstructionSet::kAvx512,
+    ActivationElement::kF32,
+    {multiply<SingleDot, Bf16Weights>, multiply<SingleDot, Nvfp4>, multiply<SingleDot, Mxfp4>},
+    moe4j_swiglu,
+    moe4j_dot_f64,
+};
+
+}  // namespace moe4j

@@ -1,0 +1,83 @@
+// The kernels in plain C++: for processors without any of the other instruction sets, and the
+// definition that the fast ones are tested against.
+#include "cpu/dot_f64.hpp"
+#include "cpu/kernels.hpp"
+#include "cpu/panel_layout.hpp"
+#include "cpu/swiglu.hpp"
+#include "formats/bf16.hpp"
+#include "formats/block_scale.hpp"
+#include "formats/e2m1.hpp"
+
+namespace moe4j {
+namespace {
+
+/** The bit at which the nibble of K % 8 lies in the 32 bits of a row; see panel_layout.hpp. */
+constexpr int nibble_shift(int64_t k) { return static_cast<int>((k % 2) * 16 + (k % 8) / 2 * 4); }
+
+/** The weights of one K of a chunk, for all rows of the panel. */
+template <int32_t kFormat>
+void decode(const uint8_t* chunk, int64_t k, float* weights) {
+  constexpr BlockFormat format = block_format(kFormat);
+  for (int64_t row = 0; row < kPanelRows; ++row) {
+    if constexpr (kFormat == MOE4J_FORMAT_BF16) {
+      const auto* codes = reinterpret_cast<const uint16_t*>(chunk);
+      weights[row] = bf16_to_f32(codes[(k / 2 * kPanelRows + row) * 2 + k % 2]);
+    } else {
+      const auto* codes = reinterpret_cast<const uint32_t*>(chunk);
+      const uint32_t code = codes[k / 8 * kPanelRows + row] >> nibble_shift(k);
+      const uint8_t scale = chunk[chunk_code_bytes(kFormat) + k / format.block * kPanelRows + row];
+      weights[row] =
+          e2m1_decode(static_cast<uint8_t>(code & 0xF)) * decode_block_scale(format, scale);
+    }
+  }
+}
+
+template <int32_t kFormat>
+void multiply(const PanelProduct& product) {
+  float* sums = product.sums;
+  for (int32_t i = 0; i < product.num_tiles; ++i) {
+    const TokenTile& tile = product.tiles[i];
+    for (int64_t j = 0; j < tile.tokens * kPanelRows; ++j) sums[j] = 0;
+    const auto* elements = static_cast<const float*>(tile.elements);
+    for (int64_t k = 0; k < product.chunks * kChunkK; ++k) {
+      float weights[kPanelRows];
+      decode<kFormat>(product.panel + k / kChunkK * chunk_bytes(kFormat), k % kChunkK, weights);
+      for (int64_t token = 0; token < tile.tokens; ++token) {
+        const float element = elements[(k / 2 * tile.tokens + token) * 2 + k % 2];
+        for (int64_t row = 0; row < kPanelRows; ++row) {
+          sums[token * kPanelRows + row] += weights[row] * element;
+        }
+      }
+    }
+    sums += tile.tokens * kPanelRows;
+  }
+}
+
+}  // namespace
+
+const Kernels kPortableKernels = {
+    InstructionSet::kPortable,
+    ActivationElement::kF32,
+    {multiply<MOE4J_FORMAT_BF16>, multiply<MOE4J_FORMAT_NVFP4>, multiply<MOE4J_FORMAT_MXFP4>},
+    moe4j_swiglu,
+    moe4j_dot_f64,
+};
+
+const Kernels& kernels(InstructionSet set) noexcept {
+#if defined(__x86_64__)
+  switch (set) {
+    case InstructionSet::kAvx2:
+      return kAvx2Kernels;
+    case InstructionSet::kAvx512:
+      return kAvx512Kernels;
+    case InstructionSet::kAvx512Bf16:
+      return kAvx512Bf16Kernels;
+    default:
+      break;
+  }
+#endif
+  static_cast<void>(set);
+  return kPortableKernels;
+}
+
+}  // namespace moe4j

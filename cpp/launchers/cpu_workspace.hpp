@@ -1,0 +1,58 @@
+// The workspace of a launch on the CPU, carved from the caller's memory.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/prepared_layer.hpp"
+#include "cpu/tactic.hpp"
+#include "launchers/permutation.hpp"
+
+namespace moe4j {
+
+/** An expert that has rows in this pass. */
+struct ActiveExpert {
+  int32_t expert;  // as the layer counts those it holds
+  int32_t first_row;
+  int32_t rows;
+  int32_t first_tile;
+  int32_t num_tiles;
+};
+
+/** A tile of tokens of an active expert. Rows of a tile are adjacent. */
+struct ActiveTile {
+  int32_t expert;
+  int32_t first_row;
+  int32_t count;
+};
+
+/**
+ * A launch works through its tokens in passes, so that its workspace stays bounded: per pass at
+ * most about kPassRows rows, one for each token and expert.
+ */
+inline constexpr int64_t kPassRows = 8192;
+
+int64_t pass_tokens(const moe4j_layer_desc& desc, int64_t tokens) noexcept;
+
+/** Pointers into the caller's memory. Sizes: T tokens; P rows of a pass; K padded as kernels read
+ *  it. x and y share memory: the last is written when the first has been read for good. */
+struct CpuWorkspace {
+  int32_t* ids;          // [T, k]
+  float* weights;        // [T, k]
+  int32_t* next_output;  // [held experts] do_finalize = 0: where an expert's next row goes
+  Permutation permutation;
+  ActiveExpert* experts;  // [held experts]
+  ActiveTile* tiles;      // [P]
+  void* x;                // tiles of [padded H / 2][count][2]
+  void* h;                // tiles of [padded I / 2][count][2]
+  float* exact_h;         // [P, I] where h is quantized, otherwise null
+  float* y;               // [P, H]
+};
+
+/** Carves `base`; its size must be at least what cpu_workspace_bytes() says. */
+CpuWorkspace carve_workspace(const moe4j_layer_desc& desc, const CpuTactic& tactic, int64_t tokens,
+                             void* base) noexcept;
+
+int64_t cpu_workspace_bytes(const moe4j_layer_desc& desc, const CpuTactic& tactic,
+                            int64_t tokens) noexcept;
+
+}  // namespace moe4j

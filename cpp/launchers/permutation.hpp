@@ -1,0 +1,42 @@
+// The permutation of a launch: which rows an expert computes, and where each slot's result lies.
+#pragma once
+
+#include <cstdint>
+
+#include "moe4j/moe4j.h"
+
+namespace moe4j {
+
+/** Slots of a token: its k routed experts, then the fused shared ones. */
+constexpr int64_t slots_per_token(const moe4j_layer_desc& desc) {
+  return desc.top_k + desc.num_fused_shared_experts;
+}
+
+/** Experts whose weights this device holds, the shared ones included. */
+constexpr int32_t num_held_experts(const moe4j_layer_desc& desc) {
+  return desc.local_num_experts + desc.num_fused_shared_experts;
+}
+
+/** The most rows that `tokens` tokens can have here: no token chooses an expert twice. */
+constexpr int64_t max_rows(const moe4j_layer_desc& desc, int64_t tokens) {
+  const int32_t routed = desc.top_k < desc.local_num_experts ? desc.top_k : desc.local_num_experts;
+  return tokens * (routed + desc.num_fused_shared_experts);
+}
+
+/** Rows are ordered by expert, then token, without gaps. The arrays belong to the workspace. */
+struct Permutation {
+  int32_t* expert_begin;  // [held experts + 1] first row of each
+  int32_t* row_token;     // [rows] counted from the first token of build_permutation()
+  int32_t* row_slot;      // [rows]
+  int32_t* slot_row;      // [tokens * slots] the slot's row, or -1 where the expert is not here
+};
+
+/** The expert of a slot as the layer counts those it holds, or -1. `ids` is [T, k]. */
+int32_t held_expert(const moe4j_layer_desc& desc, const int32_t* ids, int64_t token,
+                    int64_t slot) noexcept;
+
+/** Counts, sums up, scatters, for the tokens [first_token, first_token + tokens). */
+void build_permutation(const moe4j_layer_desc& desc, const int32_t* ids, int64_t first_token,
+                       int64_t tokens, const Permutation& permutation) noexcept;
+
+}  // namespace moe4j

@@ -1,0 +1,147 @@
+#include "support/thread_pool.hpp"
+
+#include <chrono>
+#include <system_error>
+
+#include "support/message.hpp"
+
+namespace moe4j {
+namespace {
+
+// Long enough to bridge the gap between the phases of a launch and between the layers of a model,
+// short enough to leave the processor to others when nothing comes.
+constexpr std::chrono::microseconds kSpinTime{50};
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+/** Polls `done` for kSpinTime at most; whether it came true. */
+template <class Condition>
+bool spin_until(const Condition& done) {
+  constexpr int kPollsPerClockRead = 32;
+  const auto deadline = std::chrono::steady_clock::now() + kSpinTime;
+  do {
+    for (int i = 0; i < kPollsPerClockRead; ++i) {
+      if (done()) return true;
+      relax();
+    }
+  } while (std::chrono::steady_clock::now() < deadline);
+  return false;
+}
+
+}  // namespace
+
+Status ThreadPool::create(int32_t num_threads, std::unique_ptr<ThreadPool>* pool) noexcept {
+  try {
+    std::unique_ptr<ThreadPool> created(new ThreadPool);
+    created->workers_.reserve(static_cast<size_t>(num_threads - 1));
+    for (int32_t i = 1; i < num_threads; ++i) {
+      created->workers_.emplace_back([raw = created.get()] { raw->work(); });
+    }
+    *pool = std::move(created);
+    return Status::ok();
+  } catch (const std::system_error& error) {
+    return failure(MOE4J_DEVICE_ERROR, "num_threads: cannot start %d threads: %s", num_threads,
+                   error.what());
+  } catch (const std::bad_alloc&) {
+    return Status(MOE4J_OUT_OF_MEMORY, {});
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  stopping_.store(true);
+  generation_.fetch_add(1);
+  {
+    const std::lock_guard<std::mutex> lock(sleep_mutex_);
+    job_published_.notify_all();
+  }
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::acquire() noexcept {
+  std::unique_lock<std::mutex> lock(queue_mutex_);
+  if (!busy_) {
+    busy_ = true;
+    return;
+  }
+  Waiter self;
+  (last_waiter_ == nullptr ? first_waiter_ : last_waiter_->next) = &self;
+  last_waiter_ = &self;
+  self.turn.wait(lock, [&] { return self.admitted; });
+}
+
+void ThreadPool::release() noexcept {
+  const std::lock_guard<std::mutex> lock(queue_mutex_);
+  Waiter* next = first_waiter_;
+  if (next == nullptr) {
+    busy_ = false;
+    return;
+  }
+  first_waiter_ = next->next;
+  if (first_waiter_ == nullptr) last_waiter_ = nullptr;
+  next->admitted = true;    // the pool stays busy: it changes hands
+  next->turn.notify_one();  // under the lock, for `next` lives on the stack of whoever wakes
+}
+
+void ThreadPool::run(const Job& job) noexcept {
+  job_ = job;
+  next_item_.store(0, std::memory_order_relaxed);
+  const uint64_t generation = generation_.load(std::memory_order_relaxed) + 1;
+  open_.store(generation);
+  generation_.store(generation);
+  if (sleeping_workers_.load() > 0) {
+    const std::lock_guard<std::mutex> lock(sleep_mutex_);
+    job_published_.notify_all();
+  }
+  take_items();
+  open_.store(0);
+  await_idle();
+}
+
+void ThreadPool::take_items() noexcept {
+  const Job job = job_;
+  for (;;) {
+    const int64_t item = next_item_.fetch_add(1, std::memory_order_relaxed);
+    if (item >= job.count) return;
+    job.call(job.body, item);
+  }
+}
+
+void ThreadPool::work() noexcept {
+  uint64_t seen = 0;
+  for (;;) {
+    seen = await_job(seen);
+    if (stopping_.load()) return;
+    active_.fetch_add(1);
+    if (open_.load() == seen) take_items();
+    if (active_.fetch_sub(1) == 1 && caller_sleeps_.load()) {
+      const std::lock_guard<std::mutex> lock(sleep_mutex_);
+      workers_idle_.notify_one();
+    }
+  }
+}
+
+/** Waits until there is another generation than `seen`, and answers it. */
+uint64_t ThreadPool::await_job(uint64_t seen) noexcept {
+  if (!spin_until([&] { return generation_.load() != seen; })) {
+    std::unique_lock<std::mutex> lock(sleep_mutex_);
+    sleeping_workers_.fetch_add(1);
+    job_published_.wait(lock, [&] { return generation_.load() != seen; });
+    sleeping_workers_.fetch_sub(1);
+  }
+  return generation_.load();
+}
+
+/** Waits until no worker is inside a job that has been closed. */
+void ThreadPool::await_idle() noexcept {
+  if (spin_until([&] { return active_.load() == 0; })) return;
+  std::unique_lock<std::mutex> lock(sleep_mutex_);
+  caller_sleeps_.store(true);
+  workers_idle_.wait(lock, [&] { return active_.load() == 0; });
+  caller_sleeps_.store(false);
+}
+
+}  // namespace moe4j

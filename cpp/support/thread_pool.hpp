@@ -1,0 +1,108 @@
+// A bounded pool of threads that many callers share without ever running more threads than asked.
+//
+// One caller at a time uses the pool, first come first served: two launches side by side would only
+// evict each other's weights from the caches. The caller works along, so a pool of N has N - 1
+// threads of its own, and everything still finishes when none of them gets a processor in time.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "support/status.hpp"
+
+namespace moe4j {
+
+class ThreadPool {
+ public:
+  /** `num_threads` counts the calling thread and is positive. Fails if a thread cannot start. */
+  static Status create(int32_t num_threads, std::unique_ptr<ThreadPool>* pool) noexcept;
+
+  /** No lease may be held. */
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int32_t num_threads() const noexcept { return static_cast<int32_t>(workers_.size()) + 1; }
+
+  /** The right to use the pool, held for one launch. Waits, asleep, for those who came before. */
+  class Lease {
+   public:
+    explicit Lease(ThreadPool& pool) noexcept : pool_(pool) { pool_.acquire(); }
+    ~Lease() { pool_.release(); }
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+
+    /**
+     * Calls body(i) once for each i in [0, count), in any order and on any thread of the pool, and
+     * returns when all calls have. `body` must not throw. Allocates nothing.
+     */
+    template <class Body>
+    void parallel_for(int64_t count, const Body& body) noexcept {
+      if (count <= 1 || pool_.workers_.empty()) {
+        for (int64_t i = 0; i < count; ++i) body(i);
+        return;
+      }
+      pool_.run({[](const void* context, int64_t i) { (*static_cast<const Body*>(context))(i); },
+                 &body, count});
+    }
+
+   private:
+    ThreadPool& pool_;
+  };
+
+ private:
+  struct Job {
+    void (*call)(const void* body, int64_t item) = nullptr;
+    const void* body = nullptr;
+    int64_t count = 0;
+  };
+
+  /** A caller in the queue; lives on its stack. */
+  struct Waiter {
+    std::condition_variable turn;
+    bool admitted = false;
+    Waiter* next = nullptr;
+  };
+
+  ThreadPool() = default;
+
+  void acquire() noexcept;
+  void release() noexcept;
+  void run(const Job& job) noexcept;
+  void work() noexcept;
+  void take_items() noexcept;
+  uint64_t await_job(uint64_t seen) noexcept;
+  void await_idle() noexcept;
+
+  // The queue of callers.
+  std::mutex queue_mutex_;
+  bool busy_ = false;
+  Waiter* first_waiter_ = nullptr;
+  Waiter* last_waiter_ = nullptr;
+
+  // The job of the caller who holds the lease. A worker enters (active_), then looks whether the
+  // generation that it was called for is still open; the caller closes it, then waits until nobody
+  // is inside. Sequential consistency of the two pairs makes one of them see the other.
+  Job job_;
+  alignas(64) std::atomic<int64_t> next_item_{0};
+  alignas(64) std::atomic<uint64_t> generation_{0};
+  std::atomic<uint64_t> open_{0};  // the generation that may be entered, or 0
+  alignas(64) std::atomic<int32_t> active_{0};
+
+  // Where threads sleep that have waited in vain.
+  std::mutex sleep_mutex_;
+  std::condition_variable job_published_;
+  std::condition_variable workers_idle_;
+  std::atomic<int32_t> sleeping_workers_{0};
+  std::atomic<bool> caller_sleeps_{false};
+  std::atomic<bool> stopping_{false};
+
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace moe4j
