@@ -56,7 +56,9 @@ TEST_F(HostileArguments, LayerDescription) {
          d.hidden_size = 48;
          d.activation_format = MOE4J_FORMAT_MXFP8;
        }},
+      {"hidden_size", [](Desc& d) { d.hidden_size = (1 << 24) + 64; }},
       {"intermediate_size", [](Desc& d) { d.intermediate_size = 0; }},
+      {"intermediate_size", [](Desc& d) { d.intermediate_size = INT32_MIN; }},
       {"intermediate_size", [](Desc& d) { d.intermediate_size = 33; }},
       {"num_experts", [](Desc& d) { d.num_experts = 0; }},
       {"num_experts", [](Desc& d) { d.num_experts = 1025; }},

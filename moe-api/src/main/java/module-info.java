@@ -5,6 +5,7 @@ module io.moe4j {
   requires com.fasterxml.jackson.databind;
 
   exports io.moe4j;
+  exports io.moe4j.checkpoint;
   exports io.moe4j.spi;
 
   uses io.moe4j.spi.BackendProvider;

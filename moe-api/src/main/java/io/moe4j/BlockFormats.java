@@ -3,8 +3,9 @@ package io.moe4j;
 import io.moe4j.spi.BackendDevice;
 
 /**
- * Quantizers, block-scale layouts and the router's projection of one device. Made by {@link
- * MoeDevice#blockFormats}; safe from any thread.
+ * Quantizers and block-scale layouts of one device. Made by {@link MoeDevice#blockFormats}; safe
+ * from any thread. Tensors are held open while an operation runs; what it writes may not overlap
+ * what it reads.
  */
 public final class BlockFormats {
   private final MoeDevice device;
@@ -19,6 +20,7 @@ public final class BlockFormats {
    * Quantizes [rows, K] of F32 or BF16 into codes and linear block scales. NVFP4: block scale =
    * E4M3(amax / 6 / tensorScale). MXFP4, MXFP8: the smallest power of two that does not saturate.
    *
+   * @param format NVFP4, MXFP4 or MXFP8
    * @param tensorScale NVFP4: amax / (6 * 448) of the whole tensor, usually; 1 otherwise
    */
   public void quantize(
@@ -28,25 +30,37 @@ public final class BlockFormats {
       Tensor codes,
       Tensor scales,
       Stream stream) {
-    DType dtype = source.spec().dtype();
-    if (dtype != DType.F32 && dtype != DType.BF16) {
-      throw new InvalidArgumentException("source", source, "F32 or BF16 [rows, K]");
-    }
-    checkMatrix("source", source, format.block());
+    checkFormat(format, tensorScale);
+    TensorChecks.isFloatMatrix("source", source);
+    TensorChecks.isMatrix("source", source, format.block());
+    TensorChecks.isOn("source", source, device);
     long rows = source.spec().dim(0);
     long k = source.spec().dim(1);
     check("codes", codes, format.codesSpec(rows, k));
     check("scales", scales, format.scalesSpec(rows, k));
-    backend.quantize(
-        format,
-        rows,
-        k,
-        dtype,
-        source.address(),
-        tensorScale,
-        codes.address(),
-        scales.address(),
-        stream.handle());
+    TensorChecks.isWritable("codes", codes);
+    TensorChecks.isWritable("scales", scales);
+    long handle = device.handle(stream);
+    TensorUse.during(
+        device,
+        () -> {
+          TensorChecks.isApart("codes", codes, "source", source);
+          TensorChecks.isApart("scales", scales, "source", source);
+          TensorChecks.isApart("scales", scales, "codes", codes);
+          backend.quantize(
+              format,
+              rows,
+              k,
+              source.spec().dtype(),
+              source.address(),
+              tensorScale,
+              codes.address(),
+              scales.address(),
+              handle);
+        },
+        source,
+        codes,
+        scales);
   }
 
   /** The inverse of {@link #quantize}, into F32 [rows, K]. */
@@ -57,75 +71,109 @@ public final class BlockFormats {
       float tensorScale,
       Tensor destination,
       Stream stream) {
-    checkMatrix("destination", destination, format.block());
+    checkFormat(format, tensorScale);
+    TensorChecks.isMatrix("destination", destination, format.block());
     long rows = destination.spec().dim(0);
     long k = destination.spec().dim(1);
     check("destination", destination, TensorSpec.of(DType.F32, rows, k));
     check("codes", codes, format.codesSpec(rows, k));
     check("scales", scales, format.scalesSpec(rows, k));
-    backend.dequantize(
-        format,
-        rows,
-        k,
-        codes.address(),
-        scales.address(),
-        tensorScale,
-        destination.address(),
-        stream.handle());
+    TensorChecks.isWritable("destination", destination);
+    long handle = device.handle(stream);
+    TensorUse.during(
+        device,
+        () -> {
+          TensorChecks.isApart("destination", destination, "codes", codes);
+          TensorChecks.isApart("destination", destination, "scales", scales);
+          backend.dequantize(
+              format,
+              rows,
+              k,
+              codes.address(),
+              scales.address(),
+              tensorScale,
+              destination.address(),
+              handle);
+        },
+        codes,
+        scales,
+        destination);
   }
 
   /**
    * Shape of [rows, columns] block scales in the swizzled 128x4 layout: bytes, padding included.
    */
   public TensorSpec swizzledSpec(DType dtype, long rows, long columns) {
-    return TensorSpec.of(dtype, backend.swizzledScaleBytes(rows, columns));
+    if (Arguments.notNull("dtype", dtype).bytes() != 1) {
+      throw new InvalidArgumentException("dtype", dtype, "a type of one byte");
+    }
+    // Padding is at most 127 rows and 3 columns: refused here before it can overflow there.
+    TensorSpec.of(dtype, rows, columns);
+    if (rows > Long.MAX_VALUE / 2 - 127 || columns > Long.MAX_VALUE / 2 - 3) {
+      throw new InvalidArgumentException("rows", rows, "fewer than 2^62 rows and columns");
+    }
+    TensorSpec.of(dtype, rows + 127, columns + 3);
+    return device.using(() -> TensorSpec.of(dtype, backend.swizzledScaleBytes(rows, columns)));
   }
 
   /** Linear [rows, columns] block scales to the swizzled 128x4 layout that Blackwell reads. */
   public void swizzle(Tensor linear, Tensor swizzled, Stream stream) {
-    checkMatrix("linear", linear, 1);
+    checkLayouts(linear, swizzled);
+    TensorChecks.isWritable("swizzled", swizzled);
     long rows = linear.spec().dim(0);
     long columns = linear.spec().dim(1);
-    checkScaleType("linear", linear);
-    check("swizzled", swizzled, swizzledSpec(linear.spec().dtype(), rows, columns));
-    backend.swizzleScales(rows, columns, linear.address(), swizzled.address(), stream.handle());
+    long handle = device.handle(stream);
+    TensorUse.during(
+        device,
+        () -> {
+          TensorChecks.isApart("swizzled", swizzled, "linear", linear);
+          backend.swizzleScales(rows, columns, linear.address(), swizzled.address(), handle);
+        },
+        linear,
+        swizzled);
   }
 
   /** The inverse of {@link #swizzle}. */
   public void unswizzle(Tensor swizzled, Tensor linear, Stream stream) {
-    checkMatrix("linear", linear, 1);
+    checkLayouts(linear, swizzled);
+    TensorChecks.isWritable("linear", linear);
     long rows = linear.spec().dim(0);
     long columns = linear.spec().dim(1);
-    checkScaleType("linear", linear);
-    check("swizzled", swizzled, swizzledSpec(linear.spec().dtype(), rows, columns));
-    backend.unswizzleScales(rows, columns, swizzled.address(), linear.address(), stream.handle());
+    long handle = device.handle(stream);
+    TensorUse.during(
+        device,
+        () -> {
+          TensorChecks.isApart("linear", linear, "swizzled", swizzled);
+          backend.unswizzleScales(rows, columns, swizzled.address(), linear.address(), handle);
+        },
+        swizzled,
+        linear);
   }
 
-  private void checkMatrix(String name, Tensor tensor, int columnMultiple) {
-    if (tensor.spec().rank() != 2 || tensor.spec().dim(1) % columnMultiple != 0) {
-      throw new InvalidArgumentException(
-          name, tensor, "two dimensions, the second a multiple of " + columnMultiple);
+  private void checkLayouts(Tensor linear, Tensor swizzled) {
+    TensorChecks.isMatrix("linear", linear, 1);
+    TensorSpec spec = linear.spec();
+    if (spec.dtype().bytes() != 1) {
+      throw new InvalidArgumentException("linear", spec, "block scales of one byte");
     }
-    checkDevice(name, tensor);
+    TensorChecks.isOn("linear", linear, device);
+    check("swizzled", swizzled, swizzledSpec(spec.dtype(), spec.dim(0), spec.dim(1)));
   }
 
-  private static void checkScaleType(String name, Tensor tensor) {
-    DType dtype = tensor.spec().dtype();
-    if (dtype.bytes() != 1) {
-      throw new InvalidArgumentException(name, tensor, "block scales of one byte");
+  private static void checkFormat(QuantFormat format, float tensorScale) {
+    if (!Arguments.notNull("format", format).hasScales()) {
+      throw new InvalidArgumentException("format", format, "NVFP4, MXFP4 or MXFP8");
+    }
+    if (!(tensorScale > 0) || Float.isInfinite(tensorScale)) {
+      throw new InvalidArgumentException("tensorScale", tensorScale, "a positive finite factor");
+    }
+    if (format != QuantFormat.NVFP4 && tensorScale != 1f) {
+      throw new InvalidArgumentException("tensorScale", tensorScale, "1 for " + format);
     }
   }
 
   private void check(String name, Tensor tensor, TensorSpec expected) {
-    if (!tensor.spec().equals(expected)) {
-      throw new InvalidArgumentException(name, tensor, expected.toString());
-    }
-    checkDevice(name, tensor);
-  }
-
-  private void checkDevice(String name, Tensor tensor) {
-    if (tensor.device() != device) {
-      throw new InvalidArgumentException(name, tensor, "a tensor of this " + device.device());
-    }
+    TensorChecks.is(name, tensor, expected);
+    TensorChecks.isOn(name, tensor, device);
   }
 }

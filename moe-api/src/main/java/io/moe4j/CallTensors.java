@@ -2,8 +2,20 @@ package io.moe4j;
 
 import java.util.Optional;
 
-/** Holds the tensors of a call open while it is launched. Allocates nothing. */
+/**
+ * The tensors of a call, one a place, to go over them without allocating: to hold them open while
+ * the call is launched, and to name them when something is wrong.
+ */
 final class CallTensors {
+  /** Number of places a call has for tensors. */
+  static final int COUNT = 12;
+
+  /** Places from here on are written, but for the addend. */
+  static final int FIRST_WRITTEN = 6;
+
+  private static final int FIRST_OUTPUT = 9;
+  private static final int ADDEND = 10;
+
   private CallTensors() {}
 
   /** Marks every tensor as in use, or none: a closed one is refused. */
@@ -16,6 +28,8 @@ final class CallTensors {
           tensor.acquire();
         }
       }
+    } catch (ClosedException e) {
+      throw new ClosedException(name(call, acquired) + ": " + e.getMessage(), e);
     } finally {
       if (acquired < COUNT) {
         release(call, acquired);
@@ -37,9 +51,6 @@ final class CallTensors {
     }
   }
 
-  /** Number of places a call has for tensors. */
-  static final int COUNT = 12;
-
   /** The tensor in a place of a call, or null. */
   static Tensor tensor(MoeCall call, int place) {
     return switch (place) {
@@ -52,7 +63,38 @@ final class CallTensors {
       case 6 -> orNull(call.routingReplay());
       case 7 -> orNull(call.topkIds());
       case 8 -> orNull(call.topkWeights());
-      default -> output(call.output(), place - 9);
+      default -> output(call.output(), place - FIRST_OUTPUT);
+    };
+  }
+
+  /** Whether a launch writes to the tensor in a place. */
+  static boolean isWritten(MoeCall call, int place) {
+    return place >= FIRST_WRITTEN
+        && !(place == ADDEND && call.output() instanceof MoeOutput.Finalized);
+  }
+
+  /** What messages call the tensor in a place. */
+  static String name(MoeCall call, int place) {
+    boolean finalized = call.output() instanceof MoeOutput.Finalized;
+    return switch (place) {
+      case 0 ->
+          switch (call.routing().mode()) {
+            case FROM_LOGITS -> "routing.logits";
+            case PACKED -> "routing.packed";
+            case UNPACKED -> "routing.ids";
+          };
+      case 1 ->
+          call.routing().mode() == RoutingMode.FROM_LOGITS ? "routing.bias" : "routing.weights";
+      case 2 -> "hiddenStates";
+      case 3 -> "hiddenStates.scales";
+      case 4 -> "perTokenScale";
+      case 5 -> "gemm1LoraDelta";
+      case 6 -> "routingReplay";
+      case 7 -> "topkIds";
+      case 8 -> "topkWeights";
+      case 9 -> finalized ? "output" : "output.rows";
+      case 10 -> finalized ? "addend" : "output.expertWeights";
+      default -> "output.expandedToPermuted";
     };
   }
 

@@ -12,6 +12,7 @@ public record Device(DeviceKind kind, int index) {
 
   /** Refuses a negative ordinal, and CPUs other than the first. */
   public Device {
+    Arguments.notNull("kind", kind);
     if (index < 0 || (kind == DeviceKind.CPU && index != 0)) {
       throw new InvalidArgumentException("index", index, "an ordinal from 0; 0 for the CPU");
     }
@@ -24,7 +25,7 @@ public record Device(DeviceKind kind, int index) {
 
   /** Reads "cpu" or "cuda:N" ("cuda" alone is "cuda:0"). */
   public static Device parse(String text) {
-    if (text.equals("cpu")) {
+    if (Arguments.notNull("device", text).equals("cpu")) {
       return CPU;
     }
     if (text.equals("cuda")) {

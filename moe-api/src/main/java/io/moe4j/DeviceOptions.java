@@ -13,6 +13,7 @@ public record DeviceOptions(int threads, String maxInstructionSet) {
 
   /** Refuses a negative number of threads. */
   public DeviceOptions {
+    Arguments.notNull("maxInstructionSet", maxInstructionSet);
     if (threads < 0) {
       throw new InvalidArgumentException("threads", threads, "at least 0");
     }

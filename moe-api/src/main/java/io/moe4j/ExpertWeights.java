@@ -27,6 +27,9 @@ public record ExpertWeights(
 
   /** Refuses scales that are not positive and finite, and parameters that are NaN. */
   public ExpertWeights {
+    Arguments.notNull("gate", gate);
+    Arguments.notNull("up", up);
+    Arguments.notNull("down", down);
     checkScale("inputScale", inputScale);
     checkScale("intermediateScale", intermediateScale);
     if (!Float.isFinite(alpha)) {
@@ -42,12 +45,27 @@ public record ExpertWeights(
 
   /** A gated expert with the plain SwiGLU (α = 1, β = 0, no limit) and no activation scales. */
   public static ExpertWeights gated(WeightMatrix gate, WeightMatrix up, WeightMatrix down) {
-    return new ExpertWeights(gate, Optional.of(up), down, 1f, 1f, 1f, 0f, Float.POSITIVE_INFINITY);
+    return new ExpertWeights(
+        gate,
+        Optional.of(Arguments.notNull("up", up)),
+        down,
+        1f,
+        1f,
+        1f,
+        0f,
+        Float.POSITIVE_INFINITY);
   }
 
   /** An expert without an up projection. */
   public static ExpertWeights ungated(WeightMatrix gate, WeightMatrix down) {
     return new ExpertWeights(gate, Optional.empty(), down, 1f, 1f, 1f, 0f, Float.POSITIVE_INFINITY);
+  }
+
+  /** Whether any of its projections has a bias. */
+  public boolean hasBias() {
+    return gate.bias().isPresent()
+        || down.bias().isPresent()
+        || up.map(matrix -> matrix.bias().isPresent()).orElse(false);
   }
 
   /** This expert with other parameters of the activation. */

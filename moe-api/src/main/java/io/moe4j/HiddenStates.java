@@ -13,8 +13,11 @@ import java.util.Optional;
 public record HiddenStates(
     QuantFormat format, Tensor codes, Optional<Tensor> scales, float tensorScale) {
 
-  /** Refuses missing or surplus scales, and tensor scales that are not positive and finite. */
+  /** Refuses nulls, missing or surplus scales, and tensor scales that do not fit the format. */
   public HiddenStates {
+    Arguments.notNull("hiddenStates.format", format);
+    Arguments.notNull("hiddenStates", codes);
+    Arguments.notNull("hiddenStates.scales", scales);
     if (format.hasScales() != scales.isPresent()) {
       throw new InvalidArgumentException(
           "hiddenStates.scales",
@@ -25,6 +28,10 @@ public record HiddenStates(
       throw new InvalidArgumentException(
           "hiddenStates.tensorScale", tensorScale, "a positive finite factor");
     }
+    if (format != QuantFormat.NVFP4 && tensorScale != 1f) {
+      throw new InvalidArgumentException(
+          "hiddenStates.tensorScale", tensorScale, "1 for " + format);
+    }
   }
 
   /** Plain BF16 [T, H]; quantized inside if the layer's activation format says so. */
@@ -34,11 +41,19 @@ public record HiddenStates(
 
   /** NVFP4 codes E2M1X2 [T, H/2] with E4M3 scales [T, H/16]. */
   public static HiddenStates nvfp4(Tensor codes, Tensor scales, float tensorScale) {
-    return new HiddenStates(QuantFormat.NVFP4, codes, Optional.of(scales), tensorScale);
+    return new HiddenStates(
+        QuantFormat.NVFP4,
+        codes,
+        Optional.of(Arguments.notNull("hiddenStates.scales", scales)),
+        tensorScale);
   }
 
   /** MXFP8 codes E4M3 [T, H] with UE8M0 scales [T, H/32]. */
   public static HiddenStates mxfp8(Tensor codes, Tensor scales) {
-    return new HiddenStates(QuantFormat.MXFP8, codes, Optional.of(scales), 1f);
+    return new HiddenStates(
+        QuantFormat.MXFP8,
+        codes,
+        Optional.of(Arguments.notNull("hiddenStates.scales", scales)),
+        1f);
   }
 }

@@ -29,6 +29,19 @@ public record MoeCall(
     Optional<Tensor> topkWeights,
     RoutingSkew skew) {
 
+  /** Refuses nulls. */
+  public MoeCall {
+    Arguments.notNull("routing", routing);
+    Arguments.notNull("hiddenStates", hiddenStates);
+    Arguments.notNull("output", output);
+    Arguments.notNull("perTokenScale", perTokenScale);
+    Arguments.notNull("gemm1LoraDelta", gemm1LoraDelta);
+    Arguments.notNull("routingReplay", routingReplay);
+    Arguments.notNull("topkIds", topkIds);
+    Arguments.notNull("topkWeights", topkWeights);
+    Arguments.notNull("skew", skew);
+  }
+
   /** A call without options. */
   public static MoeCall of(Routing routing, HiddenStates hiddenStates, MoeOutput output) {
     return new MoeCall(
@@ -54,7 +67,7 @@ public record MoeCall(
         routing,
         hiddenStates,
         output,
-        Optional.of(scale),
+        Optional.of(Arguments.notNull("perTokenScale", scale)),
         gemm1LoraDelta,
         routingReplay,
         topkIds,
@@ -69,7 +82,7 @@ public record MoeCall(
         hiddenStates,
         output,
         perTokenScale,
-        Optional.of(delta),
+        Optional.of(Arguments.notNull("gemm1LoraDelta", delta)),
         routingReplay,
         topkIds,
         topkWeights,
@@ -84,7 +97,7 @@ public record MoeCall(
         output,
         perTokenScale,
         gemm1LoraDelta,
-        Optional.of(replay),
+        Optional.of(Arguments.notNull("routingReplay", replay)),
         topkIds,
         topkWeights,
         skew);
@@ -99,8 +112,8 @@ public record MoeCall(
         perTokenScale,
         gemm1LoraDelta,
         routingReplay,
-        Optional.of(ids),
-        Optional.of(weights),
+        Optional.of(Arguments.notNull("topkIds", ids)),
+        Optional.of(Arguments.notNull("topkWeights", weights)),
         skew);
   }
 

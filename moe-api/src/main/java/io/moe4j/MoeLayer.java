@@ -1,7 +1,10 @@
 package io.moe4j;
 
 import io.moe4j.spi.BackendLayer;
+import io.moe4j.spi.DeviceMemory;
+import java.lang.ref.Reference;
 import java.util.List;
+import java.util.function.Supplier;
 
 /**
  * A Mixture-of-Experts layer whose weights are prepared on a device. Immutable, and safe from any
@@ -29,29 +32,45 @@ public final class MoeLayer implements AutoCloseable {
     this.spec = spec;
     this.hasBias = hasBias;
     this.backend = backend;
-    this.resource = new NativeResource(this, "layer", backend::close);
+    this.resource = new NativeResource(this, "layer", device.owned(backend::close));
     this.validator = new CallValidator(device, spec);
-    this.selector = tactics.bind(this);
+    try {
+      this.selector = Arguments.notNull("tactics.bind", tactics.bind(this));
+    } catch (Throwable e) {
+      resource.close();
+      throw e;
+    }
   }
 
   static MoeLayer prepare(
       MoeDevice device, MoeSpec spec, MoeWeights weights, TacticSelector.Source tactics) {
-    BackendLayer backend = device.backend().createLayer(spec);
-    try {
-      boolean hasBias = false;
-      for (int expert = 0; expert < spec.numHeldExperts(); expert++) {
-        ExpertWeights expertWeights = weights.expert(expert);
-        ExpertValidator.check(spec, expert, expertWeights);
-        hasBias |=
-            expertWeights.gate().bias().isPresent() || expertWeights.down().bias().isPresent();
-        backend.setExpert(expert, expertWeights);
-      }
-      backend.seal();
-      return new MoeLayer(device, spec, hasBias, backend, tactics);
-    } catch (RuntimeException e) {
-      backend.close();
-      throw e;
+    Arguments.notNull("spec", spec);
+    Arguments.notNull("weights", weights);
+    Arguments.notNull("tactics", tactics);
+    return device.using(
+        () -> {
+          BackendLayer backend = device.backend().createLayer(spec);
+          boolean hasBias;
+          try {
+            hasBias = setExperts(backend, spec, weights);
+            backend.seal();
+          } catch (Throwable e) {
+            backend.close();
+            throw e;
+          }
+          return new MoeLayer(device, spec, hasBias, backend, tactics);
+        });
+  }
+
+  private static boolean setExperts(BackendLayer backend, MoeSpec spec, MoeWeights weights) {
+    boolean hasBias = false;
+    for (int expert = 0; expert < spec.numHeldExperts(); expert++) {
+      ExpertWeights expertWeights = weights.expert(expert);
+      ExpertValidator.check(spec, expert, expertWeights);
+      hasBias |= expertWeights.hasBias();
+      backend.setExpert(expert, expertWeights);
     }
+    return hasBias;
   }
 
   /** Where the layer lives. */
@@ -71,23 +90,27 @@ public final class MoeLayer implements AutoCloseable {
 
   /** Bytes of the prepared weights, padding included. */
   public long preparedBytes() {
-    return backend.preparedBytes();
+    return using(backend::preparedBytes);
   }
 
   /** Tactics valid for this many tokens, the default first. */
   public List<Tactic> tactics(long tokens) {
-    checkTokens(tokens);
-    return backend.tactics(tokens);
+    checkTokens("tokens", tokens);
+    return using(() -> backend.tactics(tokens));
   }
 
   /** Bytes of workspace for up to {@code maxTokens} tokens with any tactic. */
   public long workspaceBytes(long maxTokens) {
-    checkTokens(maxTokens);
-    long bytes = 0;
+    checkTokens("maxTokens", maxTokens);
+    return using(() -> largestWorkspaceUpTo(maxTokens));
+  }
+
+  private long largestWorkspaceUpTo(long maxTokens) {
+    long bytes = largestWorkspace(maxTokens);
     for (long tokens = 1; tokens < maxTokens; tokens *= 2) {
       bytes = Math.max(bytes, largestWorkspace(tokens));
     }
-    return Math.max(bytes, largestWorkspace(maxTokens));
+    return bytes;
   }
 
   private long largestWorkspace(long tokens) {
@@ -99,7 +122,27 @@ public final class MoeLayer implements AutoCloseable {
 
   /** A workspace for calls of up to {@code maxTokens} tokens, to be closed by the caller. */
   public Workspace newWorkspace(long maxTokens) {
-    return new Workspace(device, workspaceBytes(maxTokens), backend.newLaunchArguments());
+    checkTokens("maxTokens", maxTokens);
+    return using(
+        () -> {
+          DeviceMemory memory = device.backend().allocate(largestWorkspaceUpTo(maxTokens));
+          try {
+            return new Workspace(device, memory, backend.newLaunchArguments());
+          } catch (Throwable e) {
+            memory.close();
+            throw e;
+          }
+        });
+  }
+
+  private <T> T using(Supplier<T> operation) {
+    resource.acquire();
+    try {
+      return operation.get();
+    } finally {
+      resource.release();
+      Reference.reachabilityFence(this);
+    }
   }
 
   /**
@@ -112,8 +155,8 @@ public final class MoeLayer implements AutoCloseable {
 
   /** Runs a call with the tactic that this layer's selector chooses. */
   public void run(MoeCall call, Workspace workspace, Stream stream) {
-    validator.check(call);
-    launch(call, selector.select(call), workspace, stream);
+    check(call, workspace);
+    launch(call, selector.select(call), workspace, device.handle(stream));
   }
 
   /**
@@ -121,25 +164,26 @@ public final class MoeLayer implements AutoCloseable {
    * Workspace, Stream)} does.
    */
   public void run(MoeCall call, Tactic tactic, Workspace workspace, Stream stream) {
-    validator.check(call);
-    launch(call, tactic, workspace, stream);
+    check(call, workspace);
+    launch(call, tactic, workspace, device.handle(stream));
   }
 
-  private void launch(MoeCall call, Tactic tactic, Workspace workspace, Stream stream) {
-    workspace.checkDevice(device);
+  private void check(MoeCall call, Workspace workspace) {
+    validator.check(Arguments.notNull("call", call));
+    Arguments.notNull("workspace", workspace).checkDevice(device);
+  }
+
+  private void launch(MoeCall call, Tactic tactic, Workspace workspace, long stream) {
+    Arguments.notNull("tactic", tactic);
     resource.acquire();
     try {
       workspace.acquire();
       try {
         CallTensors.acquire(call);
         try {
+          CallValidator.checkOverlap(call);
           backend.launch(
-              workspace.arguments(),
-              call,
-              tactic,
-              workspace.address(),
-              workspace.bytes(),
-              stream.handle());
+              workspace.arguments(), call, tactic, workspace.address(), workspace.bytes(), stream);
         } finally {
           CallTensors.release(call);
         }
@@ -148,12 +192,16 @@ public final class MoeLayer implements AutoCloseable {
       }
     } finally {
       resource.release();
+      // The collector may find an object unreachable while a method of it still runs.
+      Reference.reachabilityFence(this);
+      Reference.reachabilityFence(workspace);
+      Reference.reachabilityFence(call);
     }
   }
 
-  private static void checkTokens(long tokens) {
+  private static void checkTokens(String name, long tokens) {
     if (tokens < 0 || tokens > MAX_TOKENS) {
-      throw new InvalidArgumentException("tokens", tokens, "0 to " + MAX_TOKENS);
+      throw new InvalidArgumentException(name, tokens, "0 to " + MAX_TOKENS);
     }
   }
 

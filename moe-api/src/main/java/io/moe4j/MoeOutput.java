@@ -13,6 +13,12 @@ public sealed interface MoeOutput {
    *     output of shared experts that ran by themselves)
    */
   record Finalized(Tensor output, Optional<Tensor> addend) implements MoeOutput {
+    /** Refuses nulls. */
+    public Finalized {
+      Arguments.notNull("output", output);
+      Arguments.notNull("addend", addend);
+    }
+
     /** The layer's output alone. */
     public Finalized(Tensor output) {
       this(output, Optional.empty());
@@ -27,5 +33,12 @@ public sealed interface MoeOutput {
    * @param expandedToPermuted I32 [R]: row of (token, slot), or -1 where its expert is not local
    */
   record Permuted(Tensor rows, Tensor expertWeights, Tensor expandedToPermuted)
-      implements MoeOutput {}
+      implements MoeOutput {
+    /** Refuses nulls. */
+    public Permuted {
+      Arguments.notNull("output.rows", rows);
+      Arguments.notNull("output.expertWeights", expertWeights);
+      Arguments.notNull("output.expandedToPermuted", expandedToPermuted);
+    }
+  }
 }

@@ -29,6 +29,9 @@ public record MoeSpec(
     ExpertParallel expertParallel,
     int numFusedSharedExperts) {
 
+  /** Largest hidden and intermediate size. */
+  public static final int MAX_SIZE = 1 << 24;
+
   /** Most experts that a layer may have. */
   public static final int MAX_EXPERTS = 1024;
 
@@ -37,6 +40,11 @@ public record MoeSpec(
 
   /** Checks every bound and combination; see the parameters. */
   public MoeSpec {
+    Arguments.notNull("weightFormat", weightFormat);
+    Arguments.notNull("activationFormat", activationFormat);
+    Arguments.notNull("activation", activation);
+    Arguments.notNull("routing", routing);
+    Arguments.notNull("expertParallel", expertParallel);
     if (weightFormat == QuantFormat.MXFP8) {
       throw new InvalidArgumentException("weightFormat", weightFormat, "BF16, NVFP4 or MXFP4");
     }
@@ -79,8 +87,9 @@ public record MoeSpec(
   }
 
   private static void checkSize(String name, int size, int block) {
-    if (size < 1 || size % block != 0) {
-      throw new InvalidArgumentException(name, size, "a positive multiple of " + block);
+    if (size < 1 || size > MAX_SIZE || size % block != 0) {
+      throw new InvalidArgumentException(
+          name, size, "a positive multiple of " + block + " up to " + MAX_SIZE);
     }
   }
 
@@ -103,6 +112,32 @@ public record MoeSpec(
   /** Experts that each token is expanded to: top-k and the fused shared ones. */
   public int expandedTopK() {
     return topK + numFusedSharedExperts;
+  }
+
+  /** This layer with inputs of other formats. */
+  public MoeSpec withActivationFormat(QuantFormat format) {
+    return toBuilder().activationFormat(format).build();
+  }
+
+  /** This layer on a device that holds a slice of its experts. */
+  public MoeSpec withExpertParallel(int localExpertOffset, int localNumExperts) {
+    return toBuilder().expertParallel(localExpertOffset, localNumExperts).build();
+  }
+
+  private Builder toBuilder() {
+    Builder builder =
+        builder()
+            .weightFormat(weightFormat)
+            .activationFormat(activationFormat)
+            .hiddenSize(hiddenSize)
+            .intermediateSize(intermediateSize)
+            .numExperts(numExperts)
+            .topK(topK)
+            .activation(activation)
+            .routing(routing)
+            .numFusedSharedExperts(numFusedSharedExperts);
+    builder.expertParallel = expertParallel;
+    return builder;
   }
 
   /** Starts a spec; what is not set has the default that {@link Builder} names. */

@@ -8,6 +8,9 @@ import java.util.concurrent.atomic.AtomicLong;
  * The life of one native resource: open, in use by any number of calls, closed once. Whoever
  * forgets to close it is helped by a {@link Cleaner} and counted. Using it after close, and closing
  * it while in use, are exceptions, never crashes.
+ *
+ * <p>Whoever calls native code with the resource has to keep its owner reachable until the call has
+ * returned ({@link java.lang.ref.Reference#reachabilityFence}): a use does not.
  */
 final class NativeResource {
   private static final Cleaner CLEANER = Cleaner.create();
@@ -20,7 +23,8 @@ final class NativeResource {
   /**
    * Watches {@code owner}, and runs {@code release} once, when closed or found unreachable.
    *
-   * @param owner the object that users hold; {@code release} must not refer to it
+   * @param owner the object that users hold; {@code release} must not refer to it, but may refer to
+   *     what has to outlive it
    * @param what name of the resource for messages
    */
   NativeResource(Object owner, String what, Runnable release) {
@@ -31,6 +35,16 @@ final class NativeResource {
   /** Resources that were freed by the cleaner because nobody closed them, since start-up. */
   static long leaked() {
     return LEAKED.get();
+  }
+
+  /** Keeps an object from being collected as long as another, which lives off it, is reachable. */
+  static void keepReachable(Object kept, Object dependent) {
+    CLEANER.register(dependent, new Keeper(kept));
+  }
+
+  private record Keeper(Object kept) implements Runnable {
+    @Override
+    public void run() {}
   }
 
   /** Begins a use; pairs with {@link #release}. */
@@ -62,7 +76,10 @@ final class NativeResource {
       state.closedByOwner = true;
       cleanable.clean();
     } else if (state.uses.get() != CLOSED) {
-      throw new ClosedException(state.what + " is in use and cannot be closed");
+      throw new ClosedException(
+          state.what
+              + " is in use and cannot be closed: calls that use it have to end, and what was made"
+              + " of it has to be closed, first");
     }
   }
 

@@ -10,13 +10,18 @@ public final class OwnedTensor extends Tensor implements AutoCloseable {
   OwnedTensor(TensorSpec spec, MoeDevice device, DeviceMemory memory) {
     super(spec, device);
     this.memory = memory;
-    this.resource = new NativeResource(this, "tensor " + spec, memory::close);
+    this.resource = new NativeResource(this, "tensor " + spec, device.owned(memory::close));
   }
 
   @Override
   public long address() {
     resource.check();
     return memory.address();
+  }
+
+  @Override
+  boolean writable() {
+    return true;
   }
 
   @Override

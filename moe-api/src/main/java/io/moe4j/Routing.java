@@ -21,6 +21,12 @@ public sealed interface Routing {
    * @param bias F32 [E], for methods whose selection has a bias
    */
   record FromLogits(Tensor logits, Optional<Tensor> bias) implements Routing {
+    /** Refuses nulls. */
+    public FromLogits {
+      Arguments.notNull("routing.logits", logits);
+      Arguments.notNull("routing.bias", bias);
+    }
+
     /** Routing from logits without a bias. */
     public FromLogits(Tensor logits) {
       this(logits, Optional.empty());
@@ -43,6 +49,11 @@ public sealed interface Routing {
    * @param packed I32 [T, k], expert id in the upper 16 bits, BF16 bits of the weight in the lower
    */
   record Packed(Tensor packed) implements Routing {
+    /** Refuses null. */
+    public Packed {
+      Arguments.notNull("routing.packed", packed);
+    }
+
     @Override
     public RoutingMode mode() {
       return RoutingMode.PACKED;
@@ -61,6 +72,12 @@ public sealed interface Routing {
    * @param weights F32 or BF16 [T, k]
    */
   record Unpacked(Tensor ids, Tensor weights) implements Routing {
+    /** Refuses nulls. */
+    public Unpacked {
+      Arguments.notNull("routing.ids", ids);
+      Arguments.notNull("routing.weights", weights);
+    }
+
     @Override
     public RoutingMode mode() {
       return RoutingMode.UNPACKED;

@@ -20,6 +20,7 @@ public record RoutingSpec(
    * Refuses group counts below 1, more kept groups than groups, and factors that are not finite.
    */
   public RoutingSpec {
+    Arguments.notNull("method", method);
     if (numGroups < 1) {
       throw new InvalidArgumentException("numGroups", numGroups, "at least 1");
     }

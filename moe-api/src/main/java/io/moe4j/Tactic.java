@@ -7,6 +7,11 @@ package io.moe4j;
  * @param id the back end's number for it in this process; never stored
  */
 public record Tactic(String name, int id) {
+  /** Refuses a null name. */
+  public Tactic {
+    Arguments.notNull("name", name);
+  }
+
   @Override
   public boolean equals(Object other) {
     return other instanceof Tactic that && name.equals(that.name);

@@ -29,6 +29,9 @@ public abstract sealed class Tensor permits OwnedTensor, BorrowedTensor {
   /** Address of the first element in the device's memory. Refused when closed. */
   public abstract long address();
 
+  /** Whether a launch may write to it. */
+  abstract boolean writable();
+
   /** Marks the storage as in use, so that it cannot be closed meanwhile. */
   abstract void acquire();
 
@@ -37,18 +40,25 @@ public abstract sealed class Tensor permits OwnedTensor, BorrowedTensor {
 
   /**
    * The storage itself as a little-endian buffer, without a copy: CPU tensors of less than 2 GiB.
-   * The buffer must not be used after the tensor is closed.
+   * The buffer keeps the tensor from being garbage-collected, but must not be used after the tensor
+   * is closed.
    */
   public final ByteBuffer buffer() {
     return device.view(this);
   }
 
-  /** Copies host data in; as many bytes as the tensor has must remain in {@code source}. */
+  /**
+   * Copies host data in; as many bytes as the tensor has must remain in {@code source}, whose
+   * position stays.
+   */
   public final void copyFrom(ByteBuffer source) {
     device.copyToDevice(this, source, Stream.DEFAULT);
   }
 
-  /** Copies the tensor out, waiting for it; as many bytes as it has must remain. */
+  /**
+   * Copies the tensor out, waiting for it; as many bytes as it has must remain in {@code
+   * destination}, whose position stays.
+   */
   public final void copyTo(ByteBuffer destination) {
     device.copyToHost(this, destination, Stream.DEFAULT);
   }

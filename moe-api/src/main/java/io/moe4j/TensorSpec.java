@@ -14,6 +14,8 @@ public record TensorSpec(DType dtype, ImmutableLongArray shape) {
 
   /** Checks that no extent is negative and that the size in bytes fits a long. */
   public TensorSpec {
+    Arguments.notNull("dtype", dtype);
+    Arguments.notNull("shape", shape);
     long bytes = dtype.bytes();
     for (int i = 0; i < shape.length(); i++) {
       if (shape.get(i) < 0) {
@@ -29,7 +31,7 @@ public record TensorSpec(DType dtype, ImmutableLongArray shape) {
 
   /** A spec with the given extents, outermost first. */
   public static TensorSpec of(DType dtype, long... shape) {
-    return new TensorSpec(dtype, ImmutableLongArray.copyOf(shape));
+    return new TensorSpec(dtype, ImmutableLongArray.copyOf(Arguments.notNull("shape", shape)));
   }
 
   /** Number of dimensions. */

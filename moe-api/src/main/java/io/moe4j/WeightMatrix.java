@@ -39,6 +39,8 @@ public record WeightMatrix(
   public record Bias(DType dtype, ByteBuffer values, long stride) {
     /** Refuses other types, heap buffers and strides below 1. */
     public Bias {
+      Arguments.notNull("bias.dtype", dtype);
+      Arguments.notNull("bias.values", values);
       if (dtype != DType.BF16 && dtype != DType.F32) {
         throw new InvalidArgumentException("bias.dtype", dtype, "BF16 or F32");
       }
@@ -51,6 +53,10 @@ public record WeightMatrix(
 
   /** Checks that every row lies inside its buffer and that the format's parts are there. */
   public WeightMatrix {
+    Arguments.notNull("format", format);
+    Arguments.notNull("codes", codes);
+    Arguments.notNull("scales", scales);
+    Arguments.notNull("bias", bias);
     if (rows < 1) {
       throw new InvalidArgumentException("rows", rows, "at least 1");
     }
@@ -74,7 +80,10 @@ public record WeightMatrix(
     }
     if (bias.isPresent()) {
       Bias b = bias.get();
-      checkRows("bias.values", b.values(), rows, b.stride() * b.dtype().bytes(), b.dtype().bytes());
+      int bytes = b.dtype().bytes();
+      // A stride that overflows in bytes is past every buffer.
+      long stride = Math.min(b.stride(), Long.MAX_VALUE / bytes) * bytes;
+      checkRows("bias.values", b.values(), rows, stride, bytes);
     }
   }
 
@@ -92,7 +101,7 @@ public record WeightMatrix(
         columns,
         codes,
         format.codesSpec(1, columns).bytes(),
-        Optional.of(scales),
+        Optional.of(Arguments.notNull("scales", scales)),
         format.scalesSpec(1, columns).bytes(),
         tensorScale,
         Optional.empty());
@@ -123,7 +132,7 @@ public record WeightMatrix(
         scales,
         scaleRowStride,
         tensorScale,
-        Optional.of(bias));
+        Optional.of(Arguments.notNull("bias", bias)));
   }
 
   private static void checkRows(
@@ -133,9 +142,12 @@ public record WeightMatrix(
       throw new InvalidArgumentException(
           name + " row stride", stride, "at least a row's " + rowBytes + " bytes");
     }
-    if ((rows - 1) * stride + rowBytes > buffer.remaining()) {
+    long last = buffer.remaining() - rowBytes;
+    if (last < 0 || (rows > 1 && stride > last / (rows - 1))) {
       throw new InvalidArgumentException(
-          name, buffer.remaining() + " bytes", (rows - 1) * stride + rowBytes + " bytes");
+          name,
+          buffer.remaining() + " bytes",
+          rows + " rows of " + rowBytes + " bytes, " + stride + " bytes apart");
     }
   }
 

@@ -15,19 +15,14 @@ public final class Workspace implements AutoCloseable {
   private final NativeResource resource;
   private final AtomicBoolean busy = new AtomicBoolean();
 
-  Workspace(MoeDevice device, long bytes, LaunchArguments arguments) {
+  Workspace(MoeDevice device, DeviceMemory memory, LaunchArguments arguments) {
     this.device = device;
+    this.memory = memory;
     this.arguments = arguments;
-    try {
-      this.memory = device.backend().allocate(bytes);
-    } catch (RuntimeException e) {
-      arguments.close();
-      throw e;
-    }
-    this.resource = new NativeResource(this, "workspace", release(memory, arguments));
+    this.resource = new NativeResource(this, "workspace", device.owned(free(memory, arguments)));
   }
 
-  private static Runnable release(DeviceMemory memory, LaunchArguments arguments) {
+  private static Runnable free(DeviceMemory memory, LaunchArguments arguments) {
     return () -> {
       arguments.close();
       memory.close();
@@ -47,7 +42,11 @@ public final class Workspace implements AutoCloseable {
   void checkDevice(MoeDevice expected) {
     if (device != expected) {
       throw new InvalidArgumentException(
-          "workspace", "one of " + device.device(), "one of the layer's " + expected.device());
+          "workspace",
+          device.device().equals(expected.device())
+              ? "one of another opened " + device.device()
+              : "one of " + device.device(),
+          "one of the layer's " + expected.device());
     }
   }
 

@@ -15,6 +15,16 @@ public interface BackendProvider {
   /** Why {@link #deviceCount} is 0, in one sentence; empty otherwise. */
   String unavailableReason();
 
+  /**
+   * Version of the back end's library and of its binary interface, for reports; empty where there
+   * is no library.
+   *
+   * @throws io.moe4j.NativeLibraryException when the library is missing or does not fit
+   */
+  default String libraryVersion() {
+    return "";
+  }
+
   /** Opens a device; the index is below the count. */
   BackendDevice open(int index, DeviceOptions options);
 }
