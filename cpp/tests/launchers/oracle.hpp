@@ -1,0 +1,240 @@
+// The operation in double, written from its definition: number formats by their formulas, matrix
+// products by three loops. Shares no code with the library.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "moe4j/moe4j.h"
+
+namespace moe4j::test {
+
+// ---- number formats
+// ------------------------------------------------------------------------------
+
+inline double oracle_e2m1(int code) {
+  const double magnitudes[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+  return (code & 8) != 0 ? -magnitudes[code & 7] : magnitudes[code & 7];
+}
+
+inline double oracle_e4m3(int code) {
+  const int exponent = (code >> 3) & 15;
+  const int mantissa = code & 7;
+  if (exponent == 15 && mantissa == 7) return std::numeric_limits<double>::quiet_NaN();
+  const double magnitude =
+      exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(8 + mantissa, exponent - 10);
+  return (code & 0x80) != 0 ? -magnitude : magnitude;
+}
+
+inline double oracle_ue8m0(int code) { return std::ldexp(1.0, code - 127); }
+
+inline double oracle_bf16(uint16_t bits) {
+  const uint32_t wide = static_cast<uint32_t>(bits) << 16;
+  float value;
+  std::memcpy(&value, &wide, sizeof(value));
+  return value;
+}
+
+/** The nearest of the codes 0 .. largest of a sign-magnitude format; a tie goes to the even code,
+ *  beyond the largest is the largest. */
+template <class Decode>
+int oracle_nearest(double value, int largest, int sign_bit, const Decode& decode) {
+  int best = 0;
+  for (int code = 1; code <= largest; ++code) {
+    const double gain =
+        std::abs(std::abs(value) - decode(best)) - std::abs(std::abs(value) - decode(code));
+    if (gain > 0 || (gain == 0 && code % 2 == 0)) best = code;
+  }
+  return std::signbit(value) ? best | sign_bit : best;
+}
+
+/** What is left of a row after quantization: code * block scale, without the tensor scale. */
+inline std::vector<double> oracle_fake_quantize(int32_t format, std::vector<double> row,
+                                                double tensor_scale) {
+  const size_t block = format == MOE4J_FORMAT_NVFP4 ? 16 : 32;
+  for (size_t first = 0; first < row.size(); first += block) {
+    double amax = 0;
+    for (size_t i = first; i < first + block; ++i) amax = std::max(amax, std::abs(row[i]));
+    if (format == MOE4J_FORMAT_NVFP4) {
+      const double scale =
+          oracle_e4m3(oracle_nearest(amax / 6 / tensor_scale, 0x7E, 0x80, oracle_e4m3));
+      for (size_t i = first; i < first + block; ++i) {
+        row[i] = scale == 0 ? 0
+                            : scale * oracle_e2m1(oracle_nearest(row[i] / (scale * tensor_scale), 7,
+                                                                 8, oracle_e2m1));
+      }
+    } else {
+      int exponent = 0;
+      while (448 * oracle_ue8m0(exponent) < amax) ++exponent;
+      const double scale = oracle_ue8m0(exponent);
+      for (size_t i = first; i < first + block; ++i) {
+        row[i] = scale * oracle_e4m3(oracle_nearest(row[i] / scale, 0x7E, 0x80, oracle_e4m3));
+      }
+    }
+  }
+  return row;
+}
+
+// ---- the operation
+// -------------------------------------------------------------------------------
+
+using Matrix = std::vector<std::vector<double>>;
+
+/** A matrix of codes with linear block scales, tensor scale not applied. */
+inline Matrix oracle_decode(int32_t format, int64_t rows, int64_t k, const uint8_t* codes,
+                            int64_t row_stride, const uint8_t* scales, int64_t scale_row_stride) {
+  Matrix matrix(static_cast<size_t>(rows), std::vector<double>(static_cast<size_t>(k)));
+  for (int64_t r = 0; r < rows; ++r) {
+    const uint8_t* row = codes + r * row_stride;
+    const uint8_t* row_scales = scales + r * scale_row_stride;
+    for (int64_t i = 0; i < k; ++i) {
+      double& value = matrix[static_cast<size_t>(r)][static_cast<size_t>(i)];
+      const int nibble = i % 2 == 0 ? row[i / 2] & 15 : row[i / 2] >> 4;
+      switch (format) {
+        case MOE4J_FORMAT_NVFP4:
+          value = oracle_e2m1(nibble) * oracle_e4m3(row_scales[i / 16]);
+          break;
+        case MOE4J_FORMAT_MXFP4:
+          value = oracle_e2m1(nibble) * oracle_ue8m0(row_scales[i / 32]);
+          break;
+        case MOE4J_FORMAT_MXFP8:
+          value = oracle_e4m3(row[i]) * oracle_ue8m0(row_scales[i / 32]);
+          break;
+        default:
+          value = oracle_bf16(reinterpret_cast<const uint16_t*>(row)[i]);
+      }
+    }
+  }
+  return matrix;
+}
+
+struct OracleExpert {
+  OracleExpert(const moe4j_layer_desc& desc, const moe4j_expert_weights& w)
+      : weights(w),
+        gate(decode(desc.weight_format, desc.intermediate_size, desc.hidden_size, w.gate)),
+        down(decode(desc.weight_format, desc.hidden_size, desc.intermediate_size, w.down)) {
+    if (w.up.codes != nullptr) {
+      up = decode(desc.weight_format, desc.intermediate_size, desc.hidden_size, w.up);
+    }
+  }
+
+  static Matrix decode(int32_t format, int64_t rows, int64_t k, const moe4j_matrix& m) {
+    Matrix matrix =
+        oracle_decode(format, rows, k, static_cast<const uint8_t*>(m.codes), m.row_stride,
+                      static_cast<const uint8_t*>(m.scales), m.scale_row_stride);
+    for (auto& row : matrix) {
+      for (double& value : row) value *= m.tensor_scale;
+    }
+    return matrix;
+  }
+
+  moe4j_expert_weights weights;
+  Matrix gate, up, down;
+};
+
+inline double oracle_bias(const moe4j_matrix& m, size_t row) {
+  if (m.bias == nullptr) return 0;
+  const size_t index = row * static_cast<size_t>(m.bias_stride);
+  return m.bias_dtype == MOE4J_F32 ? static_cast<const float*>(m.bias)[index]
+                                   : oracle_bf16(static_cast<const uint16_t*>(m.bias)[index]);
+}
+
+inline double oracle_dot(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+inline double oracle_activation(int32_t activation, const moe4j_expert_weights& w, double g,
+                                double u) {
+  const double limit = w.limit;
+  const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
+  const double clamped_g = std::min(g, limit);
+  const double clamped_u = std::max(std::min(u, limit), -limit);
+  switch (activation) {
+    case MOE4J_SWIGLU:
+      return clamped_g * sigmoid(w.alpha * clamped_g) * (clamped_u + w.beta);
+    case MOE4J_GEGLU:
+      return clamped_g / 2 * (1 + std::erf(clamped_g / std::sqrt(2.0))) * clamped_u;
+    case MOE4J_RELU2:
+      return std::max(g, 0.0) * std::max(g, 0.0);
+    case MOE4J_IDENTITY:
+      return g;
+    default:
+      return w.beta * std::tanh(u / w.beta) * w.alpha * std::tanh(g / w.alpha) * sigmoid(g);
+  }
+}
+
+/** The hidden states of a launch as BF16 values, or decoded without their tensor scale. */
+inline Matrix oracle_hidden_states(const moe4j_layer_desc& desc, const moe4j_launch_args& args) {
+  const int64_t h = desc.hidden_size;
+  const int32_t format = args.hidden_states_format;
+  const int64_t row_bytes = format == MOE4J_FORMAT_BF16    ? h * 2
+                            : format == MOE4J_FORMAT_NVFP4 ? h / 2
+                                                           : h;
+  const int64_t scale_bytes = format == MOE4J_FORMAT_NVFP4 ? h / 16 : h / 32;
+  return oracle_decode(format, args.tokens, h, static_cast<const uint8_t*>(args.hidden_states),
+                       row_bytes, static_cast<const uint8_t*>(args.hidden_states_scale),
+                       scale_bytes);
+}
+
+/** GEMM2's output, bias included and not weighted, of one expert for one token and slot. `x` is the
+ *  token's row of oracle_hidden_states(). */
+inline std::vector<double> oracle_expert_output(const moe4j_layer_desc& desc,
+                                                const moe4j_launch_args& args,
+                                                const OracleExpert& expert, std::vector<double> x,
+                                                int64_t token, int64_t slot) {
+  const moe4j_expert_weights& w = expert.weights;
+  double x_scale = 1;
+  double h_scale = 1;
+  if (args.hidden_states_format != MOE4J_FORMAT_BF16) {
+    x_scale = args.hidden_states_tensor_scale;
+  } else if (desc.activation_format != MOE4J_FORMAT_BF16) {
+    if (desc.activation_format == MOE4J_FORMAT_NVFP4) x_scale = w.input_scale;
+    x = oracle_fake_quantize(desc.activation_format, std::move(x), x_scale);
+  }
+  if (desc.activation_format == MOE4J_FORMAT_NVFP4) h_scale = w.intermediate_scale;
+  if (args.per_token_scale != nullptr) x_scale *= args.per_token_scale[token];
+
+  const bool gated = !expert.up.empty();
+  const auto delta = [&](size_t column) {
+    if (args.gemm1_lora_delta == nullptr || slot >= desc.top_k) return 0.0;
+    const int64_t columns = desc.intermediate_size * (gated ? 2 : 1);
+    return oracle_bf16(
+        static_cast<const uint16_t*>(args.gemm1_lora_delta)[(token * desc.top_k + slot) * columns +
+                                                            static_cast<int64_t>(column)]);
+  };
+  std::vector<double> h;
+  for (size_t i = 0; i < expert.gate.size(); ++i) {
+    const double g = oracle_dot(x, expert.gate[i]) * x_scale + oracle_bias(w.gate, i) + delta(i);
+    const double u = gated ? oracle_dot(x, expert.up[i]) * x_scale + oracle_bias(w.up, i) +
+                                 delta(expert.gate.size() + i)
+                           : 0;
+    h.push_back(oracle_activation(desc.activation, w, g, u));
+  }
+  if (desc.activation_format != MOE4J_FORMAT_BF16) {
+    h = oracle_fake_quantize(desc.activation_format, std::move(h), h_scale);
+  }
+  std::vector<double> y;
+  for (size_t i = 0; i < expert.down.size(); ++i) {
+    y.push_back(oracle_dot(h, expert.down[i]) * h_scale + oracle_bias(w.down, i));
+  }
+  return y;
+}
+
+/** |actual - expected| / |expected|, over all elements. */
+inline double relative_l2(const std::vector<double>& actual, const std::vector<double>& expected) {
+  double error = 0;
+  double norm = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    error += (actual[i] - expected[i]) * (actual[i] - expected[i]);
+    norm += expected[i] * expected[i];
+  }
+  return norm == 0 ? std::sqrt(error) : std::sqrt(error / norm);
+}
+
+}  // namespace moe4j::test
