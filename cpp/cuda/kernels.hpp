@@ -120,8 +120,8 @@ struct LinearMatrix {
 
 /** What a look at all block scales found; in device memory, zeroed before. */
 struct ScaleSurvey {
-  uint32_t has_nan;
-  uint32_t largest;  // of UE8M0 scales
+  unsigned long long nan_complement;  // ~(row * columns + column) of the first NaN; 0 for none
+  uint32_t largest;                   // of UE8M0 scales
 };
 
 void launch_survey_scales(Chain& chain, int32_t format, int64_t rows, int64_t k,

@@ -13,24 +13,19 @@ __global__ void __launch_bounds__(kThreads)
     survey_scales(int32_t format_id, int64_t rows, int64_t columns, const LinearMatrix matrix,
                   ScaleSurvey* survey) {
   const bool is_e8m0 = block_format(format_id).scale_dtype == MOE4J_UE8M0;
-  uint32_t has_nan = 0;
   uint32_t largest = 0;
   const int64_t stride = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < rows * columns;
        i += stride) {
     const uint8_t scale = matrix.scales[i / columns * matrix.scale_row_stride + i % columns];
     if (is_e8m0 ? scale == kUe8m0NaN : e4m3_is_nan(scale)) {
-      has_nan = 1;
+      atomicMax(&survey->nan_complement, ~static_cast<unsigned long long>(i));
     } else {
       largest = max(largest, static_cast<uint32_t>(scale));
     }
   }
-  has_nan = __reduce_or_sync(0xFFFFFFFFu, has_nan);
   largest = __reduce_max_sync(0xFFFFFFFFu, largest);
-  if (threadIdx.x % 32 == 0) {
-    if (has_nan != 0) atomicOr(&survey->has_nan, 1u);
-    atomicMax(&survey->largest, largest);
-  }
+  if (threadIdx.x % 32 == 0) atomicMax(&survey->largest, largest);
 }
 
 /** A row of one of the source matrices, or none (padding). */

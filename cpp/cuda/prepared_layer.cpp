@@ -179,10 +179,12 @@ Status PreparedLayer::set_expert(int32_t local_expert,
       "reading scales"));
   MOE4J_RETURN_IF_ERROR(cuda_status(cudaStreamSynchronize(stream_), "preparing weights"));
   for (int m = 0; m < kMatrices; ++m) {
-    if (found[m].has_nan != 0) {
-      return invalid_argument("%s.scales: found a NaN, expected finite block scales",
-                              kMatrixNames[m]);
-    }
+    if (found[m].nan_complement == 0) continue;
+    const auto place = static_cast<int64_t>(~found[m].nan_complement);
+    const int64_t columns = (m == kDown ? i : h) / block_format(format).block;
+    return invalid_argument("%s.scales: found NaN at [%lld, %lld], expected finite block scales",
+                            kMatrixNames[m], static_cast<long long>(place / columns),
+                            static_cast<long long>(place % columns));
   }
   const ExpertScalars scalars = {
       epilogue_factor(format, weights.gate.tensor_scale, found[kGate]),
