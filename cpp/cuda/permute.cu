@@ -12,7 +12,7 @@
 namespace moe4j::cuda {
 namespace {
 
-constexpr int kWarps = 32;
+constexpr int kWarps = 16;
 constexpr int kBatch = 4;  // loads in flight a thread
 constexpr uint32_t kAllLanes = 0xFFFFFFFFu;
 constexpr int32_t kNoSlot = -2;  // of lanes that hold no (token, slot) at all

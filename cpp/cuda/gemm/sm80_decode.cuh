@@ -45,7 +45,7 @@ struct DecodeExperts {
   int32_t pair_expert[kDecodePairs];              // -1: contributes nothing
   int16_t expert[kDecodePairs];
   int16_t index_of_pair[kDecodePairs];
-  int8_t slot[kDecodePairs][kDecodeTokens];       // -1: the token did not choose the expert
+  alignas(8) int8_t slot[kDecodePairs][kDecodeTokens];  // -1: the token did not choose the expert
   int32_t warp_counts[kDecodeWarps];
 
   /** Called by all threads of the block. */

@@ -96,10 +96,10 @@ class TokenLoader {
       const int32_t row = q % Config::kChunks / 8;
       const int32_t k = (cursor.stage() * Config::kStageBlocks + block) * kTileK + chunk * 8;
       const uint16_t* source = sources_[i % Config::kRowsPerThread];
-      const bool valid = source != nullptr && k < gemm_.k;
+      const int32_t bytes = source != nullptr ? valid_bytes(k, gemm_.k) : 0;
       copy_async_16(stage + static_cast<uint32_t>(block * Config::kBlockBytes + row * 128 +
                                                   ((chunk ^ (row & 7)) << 4)),
-                    valid ? source + k : gemm_.tokens, valid);
+                    bytes > 0 ? source + k : gemm_.tokens, bytes);
     }
   }
 
@@ -123,8 +123,9 @@ class TokenLoader {
   const uint16_t* sources_[Config::kRowsPerThread];
 };
 
+// BF16 weights take four times the registers, so that fewer blocks fit.
 template <int kFormat, Projection kProjection, class Config>
-__global__ void __launch_bounds__(Config::kThreads, Config::kMinBlocks)
+__global__ void __launch_bounds__(Config::kThreads, kFormat == MOE4J_FORMAT_BF16 ? 1 : Config::kMinBlocks)
     sm80_grouped_gemm(const __grid_constant__ GroupedGemm gemm) {
   using Weights = Fragment<kFormat>;
   constexpr int kColumnTiles = Config::kTokens / 8;

@@ -150,13 +150,13 @@ __device__ __forceinline__ void sm90_produce(const GroupedGemm& gemm, const Sche
 #pragma unroll
       for (int block = 0; block < Config::kStageBlocks; ++block) {
         const int32_t k = (k_block + block) * kTileK;
-        const bool valid = k + chunk * 8 < gemm.k;
+        const int32_t bytes = valid_bytes(k + chunk * 8, gemm.k);
 #pragma unroll
         for (int i = 0; i < kRowsPerThread; ++i) {
           if (i < row_groups && block < blocks) {
             copy_async_16(
                 destination + static_cast<uint32_t>(block * Config::kTokenBlockBytes + i * 2048),
-                valid ? tokens + static_cast<int64_t>(rows[i]) * 8 + k : gemm.tokens, valid);
+                bytes > 0 ? tokens + static_cast<int64_t>(rows[i]) * 8 + k : gemm.tokens, bytes);
           }
         }
       }
