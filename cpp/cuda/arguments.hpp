@@ -44,10 +44,38 @@ struct Routing {
 /** Where (token, slot) pairs went: rows ordered by expert, then token, without gaps. */
 struct Permutation {
   int32_t* offsets;    // [experts + 1] first row of each expert
-  int32_t* row_token;  // [rows]
+  int32_t* row_token;    // [rows]
+  int32_t* row_storage;  // [rows] its row in TiledRows
   int32_t* row_pair;   // [rows] token * slots + slot
   int32_t* pair_row;   // [T * slots], -1 where the slot contributes nothing
 };
+
+/**
+ * Tokens as GEMMs read them: rows grouped by expert, blocks of 64 K after one another, and inside a
+ * row's 128 bytes of a block the 16-byte chunks XORed with the row's last three bits. So the tokens
+ * of a tile are contiguous for each block, and already swizzled as wgmma and ldmatrix want them: one
+ * bulk copy fetches them. K is padded with zeros; what padding rows hold does not matter.
+ *
+ *   element (row, k) at bytes  ((k / 64) * capacity + row) * 128 + ((k % 64 / 8) ^ (row % 8)) * 16
+ *                              + k % 8 * 2
+ */
+struct TiledRows {
+  uint8_t* data;
+  int64_t capacity;  // rows
+
+  MOE4J_HOST_DEVICE uint8_t* chunk(int64_t row, int32_t k) const {
+    return data + ((k >> 6) * capacity + row) * 128 + (((k >> 3 & 7) ^ (row & 7)) << 4);
+  }
+};
+
+/** First storage row of an expert whose first row is `offset`: a multiple of 8, clear of others. */
+MOE4J_HOST_DEVICE constexpr int32_t storage_begin(int32_t offset, int32_t expert) {
+  return (offset + 7) / 8 * 8 + 8 * expert;
+}
+
+MOE4J_HOST_DEVICE constexpr int64_t storage_capacity(int64_t rows, int32_t experts) {
+  return (rows + 7) / 8 * 8 + 8 * static_cast<int64_t>(experts + 1);
+}
 
 /** What happens to accumulators on their way to memory. */
 struct Epilogue {
@@ -65,8 +93,8 @@ struct Epilogue {
   const int32_t* row_pair;
   int32_t top_k;
   int32_t slots;
-  void* output;                  // [rows, stride], BF16 or F32
-  int64_t stride;
+  TiledRows tiled_output;        // GEMM1: BF16; unused if `output` is given
+  void* output;                  // [rows, features], BF16 or F32
   bool output_f32;
 };
 
@@ -76,10 +104,7 @@ struct GroupedGemm {
   WeightLayout layout;
   int32_t experts;
   const int32_t* offsets;     // [experts + 1]
-  const uint16_t* tokens;     // BF16 [*, token_stride], rows aligned to 16 bytes
-  int64_t token_stride;       // elements, a multiple of 8
-  int32_t k;                  // valid elements of a row; the rest counts as zero
-  const int32_t* row_source;  // row of the permutation -> row of `tokens`; NULL: the same
+  TiledRows tokens;
   Epilogue epilogue;
 };
 

@@ -52,36 +52,31 @@ struct Finalize {
 void launch_finalize(Chain& chain, const Finalize& args);
 
 /**
- * Activations as the matrix units of another GPU would see them: quantized, and decoded to the BF16
- * that holds code * block scale exactly. Tensor scales stay out; epilogues multiply by them.
+ * Rows of a GEMM's tokens, in the order of the permutation, from whatever the caller gave: BF16 as it
+ * is; or as the matrix units of another GPU would see it, quantized (or given as codes) and decoded
+ * to the BF16 that holds code * block scale exactly. Tensor scales stay out; epilogues multiply by
+ * them.
  */
-struct QuantizeActivations {
-  int32_t format;  // BF16 (only copies rows into the wider stride), NVFP4 or MXFP8
-  int64_t rows;    // at most; the number of rows of a permutation is known to the device only
-  int32_t k;
-  const void* source;  // [*, k]
-  bool source_f32;     // else BF16
-  const int32_t* row_source;      // row -> row of `source`; NULL: the same
-  const int32_t* offsets;         // [experts + 1] rows of each expert; NULL: all rows are valid
+struct FillTokens {
+  int32_t format;         // BF16, NVFP4 or MXFP8: what the tokens become
+  bool are_codes;         // `source` holds codes of `format` already
+  bool source_f32;        // else BF16
+  int32_t k;              // elements of a row
+  const void* source;     // [*, k]
+  const uint8_t* scales;  // of codes
+  const int32_t* row_source;   // row -> row of `source`; NULL: the same
+  const int32_t* row_storage;  // row -> row of `output`
+  const int32_t* offsets;      // [experts + 1]
   int32_t experts;
-  const ExpertScalars* scalars;   // NVFP4: the tensor scale is the expert's input scale, ...
-  bool intermediate;              // ... or its intermediate scale
-  uint16_t* output;               // [rows, stride]
-  int64_t stride;
+  int64_t max_rows;
+  const ExpertScalars* scalars;  // NVFP4: the tensor scale is the expert's input scale, ...
+  bool intermediate;             // ... or its intermediate scale
+  TiledRows output;
+  /** GEMM1's output, if its last block of K is not full: zeroed here, before GEMM1 fills it. */
+  TiledRows zeroed;
+  int32_t zeroed_k;  // first element of that block; negative for none
 };
-void launch_quantize_activations(Chain& chain, const QuantizeActivations& args);
-
-/** BF16 of codes * block scales, rows [rows, k] into [rows, stride]. */
-struct DecodeActivations {
-  int32_t format;  // NVFP4 or MXFP8
-  int64_t rows;
-  int32_t k;
-  const uint8_t* codes;
-  const uint8_t* scales;
-  uint16_t* output;
-  int64_t stride;
-};
-void launch_decode_activations(Chain& chain, const DecodeActivations& args);
+void launch_fill_tokens(Chain& chain, const FillTokens& args);
 
 // ---- helpers of the C ABI, for moe4j_quantize() and its kin
 

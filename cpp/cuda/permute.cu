@@ -70,8 +70,11 @@ class SlotReader {
   bool active_;
 };
 
-__device__ void place(const Permutation& out, int64_t token, int64_t pair, int32_t row) {
+/** `shift`: from the expert's rows to where they are stored. */
+__device__ void place(const Permutation& out, int64_t token, int64_t pair, int32_t row,
+                      int32_t shift) {
   out.row_token[row] = static_cast<int32_t>(token);
+  out.row_storage[row] = row + shift;
   out.row_pair[row] = static_cast<int32_t>(pair);
   out.pair_row[pair] = row;
 }
@@ -119,11 +122,13 @@ __global__ void __launch_bounds__(kWarps * 32, 1)
   row += first;
   end += first;
 
+  const int32_t shift = storage_begin(first, expert) - first;
+
   if (expert >= routing.local_experts) {
     end = first + static_cast<int32_t>(routing.tokens);
     for (int32_t t = static_cast<int32_t>(threadIdx.x); t < routing.tokens; t += kWarps * 32) {
       const int64_t slot = routing.top_k + shared_before;
-      place(out, t, static_cast<int64_t>(t) * routing.slots() + slot, first + t);
+      place(out, t, static_cast<int64_t>(t) * routing.slots() + slot, first + t, shift);
     }
   }
   if (threadIdx.x == 0) {
@@ -141,7 +146,7 @@ __global__ void __launch_bounds__(kWarps * 32, 1)
       const int64_t token = slots.token(step + i);
       const int64_t pair = token * routing.slots() + slots.slot();
       const uint32_t mine = __ballot_sync(kAllLanes, local == expert);
-      if (local == expert) place(out, token, pair, row + __popc(mine & ((1u << lane) - 1)));
+      if (local == expert) place(out, token, pair, row + __popc(mine & ((1u << lane) - 1)), shift);
       row += __popc(mine);
       if (expert == 0 && local == -1) out.pair_row[pair] = -1;
     }

@@ -58,57 +58,96 @@ __device__ int32_t expert_of_row(const int32_t* offsets, int32_t experts, int64_
   return low;
 }
 
-/** Block = row; thread = block of elements. */
-__global__ void __launch_bounds__(kThreads) quantize_activations(const QuantizeActivations args) {
-  grid_dependency_wait();
-  grid_dependency_launch();
-  const BlockFormat format = block_format(args.format);
-  const int64_t row = blockIdx.x;
-  float tensor_scale = 1;
-  if (args.offsets != nullptr) {
-    if (row >= args.offsets[args.experts]) return;
-    if (format.has_tensor_scale) {
-      const ExpertScalars& scalars = args.scalars[expert_of_row(args.offsets, args.experts, row)];
-      tensor_scale = args.intermediate ? scalars.intermediate : scalars.input;
-    }
+/** Eight BF16 as one chunk of TiledRows. */
+__device__ __forceinline__ void store_chunk(uint8_t* chunk, const float (&values)[8]) {
+  uint32_t words[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    words[i] = round_bf16(values[2 * i]) | static_cast<uint32_t>(round_bf16(values[2 * i + 1])) << 16;
   }
-  const int64_t source_row =
-      (args.row_source != nullptr ? args.row_source[row] : row) * int64_t{args.k};
-  uint16_t* output = args.output + row * args.stride;
-  for (int32_t b = static_cast<int32_t>(threadIdx.x); b * format.block < args.k; b += kThreads) {
-    const int32_t k = b * format.block;
-    if (!format.has_scales) {
-      output[k] = round_bf16(load_element(args.source, args.source_f32, source_row + k));
-      continue;
+  *reinterpret_cast<uint4*>(chunk) = make_uint4(words[0], words[1], words[2], words[3]);
+}
+
+/** What a row's conversion needs to know. */
+struct RowSource {
+  int64_t row;
+  float tensor_scale;
+};
+
+/** A chunk's eight elements, zeros past the end of the row. */
+__device__ void convert_chunk(const FillTokens& args, const BlockFormat& format,
+                              const RowSource& from, int32_t k, float (&values)[8]) {
+  const int64_t row = from.row * args.k;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) values[i] = 0;
+  if (k >= args.k) return;
+  if (!format.has_scales) {
+    for (int i = 0; i < 8 && k + i < args.k; ++i) {
+      values[i] = load_element(args.source, args.source_f32, row + k + i);
     }
-    float amax = 0;
-    bool finite = true;
-    for (int32_t i = 0; i < format.block; ++i) {
-      const float v = load_element(args.source, args.source_f32, source_row + k + i);
-      finite = finite && isfinite(v);
-      amax = fmaxf(amax, fabsf(v));
+    return;
+  }
+  const int32_t block = k / format.block;
+  if (args.are_codes) {
+    const auto* codes =
+        static_cast<const uint8_t*>(args.source) + from.row * format.code_bytes(args.k);
+    const float scale =
+        decode_block_scale(format, args.scales[from.row * format.scale_bytes(args.k) + block]);
+    for (int i = 0; i < 8; ++i) {
+      values[i] = (format.code_bits == 4 ? e2m1_decode(e2m1_unpack(codes, k + i))
+                                         : e4m3_decode(codes[k + i])) *
+                  scale;
     }
-    const BlockQuantizer quantizer(format, finite ? amax : 0.0f, tensor_scale);
-    for (int32_t i = 0; i < format.block; ++i) {
-      const float v = load_element(args.source, args.source_f32, source_row + k + i);
-      // A NaN or infinity spoils its block, so that the damage stays visible.
-      output[k + i] = round_bf16(finite ? quantizer.decoded(v) : __int_as_float(0x7FC00000));
-    }
+    return;
+  }
+  // Each chunk of a block finds the block's scale for itself: no chunk waits for another.
+  float amax = 0;
+  bool finite = true;
+  for (int32_t i = 0; i < format.block; ++i) {
+    const float v = load_element(args.source, args.source_f32, row + block * format.block + i);
+    finite = finite && isfinite(v);
+    amax = fmaxf(amax, fabsf(v));
+  }
+  const BlockQuantizer quantizer(format, finite ? amax : 0.0f, from.tensor_scale);
+  for (int i = 0; i < 8; ++i) {
+    // A NaN or infinity spoils its block, so that the damage stays visible.
+    values[i] = finite ? quantizer.decoded(load_element(args.source, args.source_f32, row + k + i))
+                       : __int_as_float(0x7FC00000);
   }
 }
 
-__global__ void __launch_bounds__(kThreads) decode_activations(const DecodeActivations args) {
+/** Block = row of the permutation; thread = chunks of 8 elements. */
+template <bool kPlainCopy>
+__global__ void __launch_bounds__(kThreads) fill_tokens(const FillTokens args) {
   grid_dependency_wait();
   grid_dependency_launch();
-  const BlockFormat format = block_format(args.format);
   const int64_t row = blockIdx.x;
-  const uint8_t* codes = args.codes + row * format.code_bytes(args.k);
-  const uint8_t* scales = args.scales + row * format.scale_bytes(args.k);
-  for (int32_t k = static_cast<int32_t>(threadIdx.x); k < args.k; k += kThreads) {
-    const float code = format.code_bits == 4 ? e2m1_decode(e2m1_unpack(codes, k))
-                                             : e4m3_decode(codes[k]);
-    args.output[row * args.stride + k] =
-        round_bf16(code * decode_block_scale(format, scales[k / format.block]));
+  if (row >= args.offsets[args.experts]) return;
+  const BlockFormat format = block_format(args.format);
+  const int64_t storage = args.row_storage[row];
+  RowSource from = {args.row_source != nullptr ? args.row_source[row] : row, 1.0f};
+  if (format.has_tensor_scale && !args.are_codes) {
+    const ExpertScalars& scalars = args.scalars[expert_of_row(args.offsets, args.experts, row)];
+    from.tensor_scale = args.intermediate ? scalars.intermediate : scalars.input;
+  }
+  const int32_t padded_k = ceil_div(args.k, kTileK) * kTileK;
+  for (int32_t k = static_cast<int32_t>(threadIdx.x) * 8; k < padded_k; k += kThreads * 8) {
+    uint8_t* chunk = args.output.chunk(storage, k);
+    if (kPlainCopy) {
+      *reinterpret_cast<uint4*>(chunk) =
+          k < args.k ? *reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(args.source) +
+                                                       from.row * args.k + k)
+                     : make_uint4(0, 0, 0, 0);
+    } else {
+      float values[8];
+      convert_chunk(args, format, from, k, values);
+      store_chunk(chunk, values);
+    }
+  }
+  if (args.zeroed_k >= 0 && threadIdx.x < 8) {
+    *reinterpret_cast<uint4*>(
+        args.zeroed.chunk(storage, args.zeroed_k + static_cast<int32_t>(threadIdx.x) * 8)) =
+        make_uint4(0, 0, 0, 0);
   }
 }
 
@@ -178,14 +217,10 @@ Status launched(const char* name) { return cuda_status(cudaGetLastError(), name)
 
 }  // namespace
 
-void launch_quantize_activations(Chain& chain, const QuantizeActivations& args) {
-  chain.launch("quantize_activations", quantize_activations,
-               dim3(static_cast<unsigned>(args.rows)), kThreads, 0, args);
-}
-
-void launch_decode_activations(Chain& chain, const DecodeActivations& args) {
-  chain.launch("decode_activations", decode_activations, dim3(static_cast<unsigned>(args.rows)),
-               kThreads, 0, args);
+void launch_fill_tokens(Chain& chain, const FillTokens& args) {
+  const bool plain = args.format == MOE4J_FORMAT_BF16 && !args.source_f32 && args.k % 8 == 0;
+  chain.launch("fill_tokens", plain ? fill_tokens<true> : fill_tokens<false>,
+               dim3(static_cast<unsigned>(args.max_rows)), kThreads, 0, args);
 }
 
 Status launch_quantize(cudaStream_t stream, int32_t format, int64_t rows, int64_t k,

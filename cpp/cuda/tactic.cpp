@@ -109,9 +109,14 @@ auto with_format(int32_t weight_format, Function&& function) {
 GroupedInstance grouped_instance(const Tactic& tactic, int32_t weight_format,
                                  Projection projection) noexcept {
   return with_format(weight_format, [&](auto format) {
-    return tactic.family == Family::kSm80Grouped
-               ? sm80_grouped_instance<format.value>(tactic.row, projection)
-               : sm90_grouped_instance<format.value>(tactic.row, projection);
+    constexpr int kFormat = decltype(format)::value;
+    const bool down = projection == Projection::kDown;
+    if (tactic.family == Family::kSm80Grouped) {
+      return down ? sm80_grouped_instance<kFormat, Projection::kDown>(tactic.row)
+                  : sm80_grouped_instance<kFormat, Projection::kGateUp>(tactic.row);
+    }
+    return down ? sm90_grouped_instance<kFormat, Projection::kDown>(tactic.row)
+                : sm90_grouped_instance<kFormat, Projection::kGateUp>(tactic.row);
   });
 }
 

@@ -10,8 +10,6 @@
 namespace moe4j::cuda {
 namespace {
 
-constexpr int64_t kRowAlignment = 8;  // elements: kernels copy 16 bytes
-
 int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 int64_t slots(const moe4j_layer_desc& desc) {
@@ -23,18 +21,14 @@ int64_t max_rows(const moe4j_layer_desc& desc, int64_t tokens) {
   return tokens * (std::min(desc.top_k, desc.local_num_experts) + desc.num_fused_shared_experts);
 }
 
-/** Whether GEMM1 cannot read the caller's BF16 rows as they are. */
-bool converts_tokens(const moe4j_layer_desc& desc) {
-  return desc.activation_format != MOE4J_FORMAT_BF16 || desc.hidden_size % kRowAlignment != 0;
-}
-
 /** The caller's memory, cut up. */
 struct Workspace {
   int32_t* ids;        // [T, k] routing from logits
   float* weights;      // [T, k]
   Permutation permutation;
-  uint16_t* tokens;    // converted x: [T or rows, H]
-  uint16_t* h;         // [rows, I]
+  TiledRows x;         // [rows, H]
+  TiledRows h;         // [rows, I]
+  uint16_t* decode_h;  // [T, slots, I], the same memory: the decode kernels index it by pair
   float* exact_h;      // [rows, I] before it is quantized
   uint16_t* y;         // [rows, H]
   int64_t bytes;
@@ -51,22 +45,24 @@ Workspace carve(const moe4j_layer_desc& desc, int64_t tokens, void* memory) {
   const int64_t rows = max_rows(desc, tokens);
   const int64_t pairs = tokens * slots(desc);
   const bool quantizes = desc.activation_format != MOE4J_FORMAT_BF16;
-  const int64_t intermediate = round_up(desc.intermediate_size, kRowAlignment);
+  const int32_t experts = desc.local_num_experts + desc.num_fused_shared_experts;
+  const int64_t capacity = storage_capacity(rows, experts);
   Workspace w = {};
   take(w.ids, tokens * desc.top_k);
   take(w.weights, tokens * desc.top_k);
-  take(w.permutation.offsets, desc.local_num_experts + desc.num_fused_shared_experts + 1);
+  take(w.permutation.offsets, experts + 1);
   take(w.permutation.row_token, rows);
+  take(w.permutation.row_storage, rows);
   take(w.permutation.row_pair, rows);
   take(w.permutation.pair_row, pairs);
-  // NVFP4 tokens are quantized with their expert's scale, so each row has its own copy.
-  const int64_t converted = desc.activation_format == MOE4J_FORMAT_NVFP4 ? std::max(rows, tokens)
-                            : converts_tokens(desc)                     ? tokens
-                                                                        : 0;
-  take(w.tokens, converted * round_up(desc.hidden_size, kRowAlignment));
-  // The decode kernels index h by pair.
-  take(w.h, std::max(rows, pairs) * intermediate);
-  take(w.exact_h, quantizes ? rows * intermediate : 0);
+  const auto take_tiled = [&](TiledRows& tiled, int64_t k, int64_t min_elements) {
+    tiled.capacity = capacity;
+    take(tiled.data, std::max(capacity * round_up(k, kTileK), min_elements) * 2);
+  };
+  take_tiled(w.x, desc.hidden_size, 0);
+  take_tiled(w.h, desc.intermediate_size, pairs * desc.intermediate_size);
+  w.decode_h = reinterpret_cast<uint16_t*>(w.h.data);
+  take(w.exact_h, quantizes ? rows * desc.intermediate_size : 0);
   take(w.y, rows * desc.hidden_size);
   w.bytes = used;
   return w;
@@ -142,8 +138,9 @@ class FusedMoe {
       const int32_t id =
           chosen.family == Family::kDecode ? fallback_tactic() : args_.tactic;
       launch_permute(chain_, routing_, workspace_.permutation);
+      fill_x();
       grouped(id, Projection::kGateUp, gate_up());
-      if (desc_.activation_format != MOE4J_FORMAT_BF16) quantize_h();
+      if (quantizes()) fill_h();
       grouped(id, Projection::kDown, down());
       if (args_.do_finalize != 0) finalize();
     }
@@ -186,7 +183,7 @@ class FusedMoe {
     decode.hidden = desc_.hidden_size;
     decode.intermediate = desc_.intermediate_size;
     decode.epilogue = gate_up_epilogue(layer_, args_, workspace_.permutation);
-    decode.h = workspace_.h;
+    decode.h = workspace_.decode_h;
     decode.down_bias = layer_.down_bias();
     decode.addend = args_.addend;
     decode.output = args_.output;
@@ -205,72 +202,64 @@ class FusedMoe {
                   kDecodeThreads, 0, decode);
   }
 
-  /** GEMM1 with its input, which may have to be quantized or decoded first. */
-  GroupedGemm gate_up() {
-    const Permutation& permutation = workspace_.permutation;
+  bool quantizes() const { return desc_.activation_format != MOE4J_FORMAT_BF16; }
+
+  /** What is the same for x and h. */
+  FillTokens fill_tokens() const {
+    FillTokens fill = {};
+    fill.format = desc_.activation_format;
+    fill.row_storage = workspace_.permutation.row_storage;
+    fill.offsets = workspace_.permutation.offsets;
+    fill.experts = layer_.experts();
+    fill.max_rows = max_rows(desc_, args_.tokens);
+    fill.scalars = layer_.scalars();
+    fill.zeroed_k = -1;
+    return fill;
+  }
+
+  void fill_x() {
+    FillTokens fill = fill_tokens();
+    fill.are_codes = args_.hidden_states_format != MOE4J_FORMAT_BF16;
+    fill.k = desc_.hidden_size;
+    fill.source = args_.hidden_states;
+    fill.scales = static_cast<const uint8_t*>(args_.hidden_states_scale);
+    fill.row_source = workspace_.permutation.row_token;
+    fill.output = workspace_.x;
+    if (desc_.intermediate_size % kTileK != 0) {
+      fill.zeroed = workspace_.h;
+      fill.zeroed_k = desc_.intermediate_size / kTileK * kTileK;
+    }
+    launch_fill_tokens(chain_, fill);
+  }
+
+  /** GEMM1 left h in F32: quantize it. */
+  void fill_h() {
+    FillTokens fill = fill_tokens();
+    fill.source_f32 = true;
+    fill.k = desc_.intermediate_size;
+    fill.source = workspace_.exact_h;
+    fill.intermediate = true;
+    fill.output = workspace_.h;
+    launch_fill_tokens(chain_, fill);
+  }
+
+  GroupedGemm gate_up() const {
     GroupedGemm gemm = {};
     gemm.weights = layer_.gate_up();
     gemm.layout = layer_.gate_up_layout();
     gemm.experts = layer_.experts();
-    gemm.offsets = permutation.offsets;
-    gemm.k = desc_.hidden_size;
-    gemm.epilogue = gate_up_epilogue(layer_, args_, permutation);
-    gemm.row_source = permutation.row_token;
-    if (!converts_tokens(desc_)) {
-      gemm.tokens = static_cast<const uint16_t*>(args_.hidden_states);
-      gemm.token_stride = desc_.hidden_size;
+    gemm.offsets = workspace_.permutation.offsets;
+    gemm.tokens = workspace_.x;
+    gemm.epilogue = gate_up_epilogue(layer_, args_, workspace_.permutation);
+    if (args_.hidden_states_format != MOE4J_FORMAT_BF16) {
+      gemm.epilogue.activation_scale = args_.hidden_states_tensor_scale;
     } else {
-      gemm.tokens = workspace_.tokens;
-      gemm.token_stride = round_up(desc_.hidden_size, kRowAlignment);
-      if (args_.hidden_states_format != MOE4J_FORMAT_BF16) {
-        gemm.epilogue.activation_scale = args_.hidden_states_tensor_scale;
-        launch_decode_activations(
-            chain_, {args_.hidden_states_format, args_.tokens, desc_.hidden_size,
-                     static_cast<const uint8_t*>(args_.hidden_states),
-                     static_cast<const uint8_t*>(args_.hidden_states_scale), workspace_.tokens,
-                     gemm.token_stride});
-      } else {
-        QuantizeActivations quantize = {};
-        quantize.format = desc_.activation_format;
-        quantize.k = desc_.hidden_size;
-        quantize.source = args_.hidden_states;
-        quantize.scalars = layer_.scalars();
-        quantize.output = workspace_.tokens;
-        quantize.stride = gemm.token_stride;
-        quantize.rows = args_.tokens;
-        if (desc_.activation_format == MOE4J_FORMAT_NVFP4) {
-          quantize.rows = max_rows(desc_, args_.tokens);
-          quantize.row_source = permutation.row_token;
-          quantize.offsets = permutation.offsets;
-          quantize.experts = layer_.experts();
-          gemm.row_source = nullptr;
-          gemm.epilogue.expert_scales = true;
-        }
-        launch_quantize_activations(chain_, quantize);
-      }
+      gemm.epilogue.expert_scales = desc_.activation_format == MOE4J_FORMAT_NVFP4;
     }
-    const bool quantizes = desc_.activation_format != MOE4J_FORMAT_BF16;
-    gemm.epilogue.output = quantizes ? static_cast<void*>(workspace_.exact_h) : workspace_.h;
-    gemm.epilogue.output_f32 = quantizes;
-    gemm.epilogue.stride =
-        quantizes ? desc_.intermediate_size : round_up(desc_.intermediate_size, kRowAlignment);
+    gemm.epilogue.tiled_output = workspace_.h;
+    gemm.epilogue.output = quantizes() ? workspace_.exact_h : nullptr;
+    gemm.epilogue.output_f32 = quantizes();
     return gemm;
-  }
-
-  void quantize_h() {
-    QuantizeActivations quantize = {};
-    quantize.format = desc_.activation_format;
-    quantize.rows = max_rows(desc_, args_.tokens);
-    quantize.k = desc_.intermediate_size;
-    quantize.source = workspace_.exact_h;
-    quantize.source_f32 = true;
-    quantize.offsets = workspace_.permutation.offsets;
-    quantize.experts = layer_.experts();
-    quantize.scalars = layer_.scalars();
-    quantize.intermediate = true;
-    quantize.output = workspace_.h;
-    quantize.stride = round_up(desc_.intermediate_size, kRowAlignment);
-    launch_quantize_activations(chain_, quantize);
   }
 
   GroupedGemm down() const {
@@ -280,15 +269,12 @@ class FusedMoe {
     gemm.experts = layer_.experts();
     gemm.offsets = workspace_.permutation.offsets;
     gemm.tokens = workspace_.h;
-    gemm.token_stride = round_up(desc_.intermediate_size, kRowAlignment);
-    gemm.k = desc_.intermediate_size;
     gemm.epilogue.scalars = layer_.scalars();
     gemm.epilogue.features = desc_.hidden_size;
     gemm.epilogue.activation_scale = 1.0f;
     gemm.epilogue.expert_scales = desc_.activation_format == MOE4J_FORMAT_NVFP4;
     gemm.epilogue.bias = layer_.down_bias();
     gemm.epilogue.output = args_.do_finalize != 0 ? workspace_.y : args_.permuted_output;
-    gemm.epilogue.stride = desc_.hidden_size;
     return gemm;
   }
 

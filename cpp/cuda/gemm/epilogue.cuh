@@ -38,6 +38,7 @@ class StripEpilogue {
       : epilogue_(epilogue),
         scalars_(epilogue.scalars[tile.expert]),
         row_begin_(tile.row_begin),
+        storage_begin_(tile.storage_begin),
         row_count_(tile.row_count),
         odd_((lane & 4) != 0) {
     const int g = lane >> 2;
@@ -60,9 +61,9 @@ class StripEpilogue {
   }
 
   static __device__ __forceinline__ bool is_common(const Epilogue& epilogue) {
-    if (epilogue.output_f32 || epilogue.stride % 2 != 0 || epilogue.features % 2 != 0) return false;
+    if (epilogue.features % 2 != 0) return false;
     return kProjection == Projection::kDown ||
-           (epilogue.gated && epilogue.activation == MOE4J_SWIGLU &&
+           (epilogue.output == nullptr && epilogue.gated && epilogue.activation == MOE4J_SWIGLU &&
             epilogue.per_token_scale == nullptr && epilogue.lora_delta == nullptr);
   }
 
@@ -142,22 +143,32 @@ class StripEpilogue {
     }
   }
 
-  /** Two adjacent features; their number and the stride are even. */
+  /** Two adjacent features, of which there is an even number. */
   __device__ __forceinline__ void store_pair(int32_t column, int32_t feature, float first,
                                              float second) const {
     if (feature >= epilogue_.features) return;
-    uint16_t* out = static_cast<uint16_t*>(epilogue_.output) +
-                    (row_begin_ + column) * epilogue_.stride + feature;
-    *reinterpret_cast<__nv_bfloat162*>(out) = __floats2bfloat162_rn(first, second);
+    *reinterpret_cast<__nv_bfloat162*>(address(column, feature)) =
+        __floats2bfloat162_rn(first, second);
   }
 
   __device__ __forceinline__ void store_one(int32_t column, int32_t feature, float value) const {
-    const int64_t index = (row_begin_ + column) * epilogue_.stride + feature;
     if (epilogue_.output_f32) {
-      static_cast<float*>(epilogue_.output)[index] = value;
+      static_cast<float*>(epilogue_.output)[(row_begin_ + column) * int64_t{epilogue_.features} +
+                                            feature] = value;
     } else {
-      static_cast<uint16_t*>(epilogue_.output)[index] = round_bf16(value);
+      *address(column, feature) = round_bf16(value);
     }
+  }
+
+  /** Of a BF16 output. */
+  __device__ __forceinline__ uint16_t* address(int32_t column, int32_t feature) const {
+    if (kProjection == Projection::kGateUp) {
+      return reinterpret_cast<uint16_t*>(
+                 epilogue_.tiled_output.chunk(storage_begin_ + column, feature)) +
+             (feature & 7);
+    }
+    return static_cast<uint16_t*>(epilogue_.output) +
+           (row_begin_ + column) * int64_t{epilogue_.features} + feature;
   }
 
   const Epilogue& epilogue_;
@@ -166,6 +177,7 @@ class StripEpilogue {
   float scales_[2];
   float biases_[2];
   int32_t row_begin_;
+  int32_t storage_begin_;
   int32_t row_count_;
   bool odd_;
 };

@@ -1,6 +1,6 @@
 // The kernels that tactics/*.def instantiate, as addresses. Each weight format is compiled in
-// translation units of its own: sm80_grouped.cu, sm90_grouped.cu and sm80_decode.cu, once each with
-// MOE4J_INSTANCE_FORMAT.
+// translation units of its own, with MOE4J_INSTANCE_FORMAT (and MOE4J_INSTANCE_PROJECTION):
+// sm80_grouped.cu, sm90_grouped.cu and sm80_decode.cu.
 #pragma once
 
 #include <cstdint>
@@ -20,12 +20,12 @@ struct GroupedInstance {
 };
 
 /** `row` counts the MOE4J_SM80_GROUPED rows of tactics/sm80.def. */
-template <int kFormat>
-GroupedInstance sm80_grouped_instance(int row, Projection projection);
+template <int kFormat, Projection kProjection>
+GroupedInstance sm80_grouped_instance(int row);
 
 /** `row` counts the rows of tactics/sm90.def. */
-template <int kFormat>
-GroupedInstance sm90_grouped_instance(int row, Projection projection);
+template <int kFormat, Projection kProjection>
+GroupedInstance sm90_grouped_instance(int row);
 
 /** `row` counts the MOE4J_DECODE rows of tactics/sm80.def. */
 template <int kFormat>

@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "cuda/weight_layout.hpp"
+#include "cuda/arguments.hpp"
 
 namespace moe4j::cuda {
 
@@ -15,20 +15,22 @@ namespace moe4j::cuda {
 struct Tile {
   int32_t expert;
   int32_t row_tile;
-  int32_t row_begin;  // of the permutation
+  int32_t row_begin;      // of the permutation
+  int32_t storage_begin;  // the same row in TiledRows, a multiple of 8
   int32_t row_count;
 };
 
 class Schedule {
  public:
+  static constexpr int32_t kTokenStep = 8;  // tiles begin at multiples of it
+
   /** `shared` has schedule_bytes(). Called by all threads of the block. */
   __device__ Schedule(int32_t* shared, const int32_t* offsets, int32_t experts, int32_t row_tiles,
-                      int32_t max_tokens, int32_t token_step)
+                      int32_t max_tokens)
       : first_tile_(shared),
         offsets_(offsets),
         experts_(experts),
-        row_tiles_(row_tiles),
-        token_step_(token_step) {
+        row_tiles_(row_tiles) {
     for (int32_t e = static_cast<int32_t>(threadIdx.x); e < experts;
          e += static_cast<int32_t>(blockDim.x)) {
       shared[e + 1] = (offsets[e + 1] - offsets[e] + max_tokens - 1) / max_tokens;
@@ -58,9 +60,10 @@ class Schedule {
     const int32_t item = index - first_tile_[low] * row_tiles_;
     const int32_t begin = offsets_[low];
     const int32_t count = offsets_[low + 1] - begin;
-    const int32_t each = (ceil_div(count, tiles) + token_step_ - 1) / token_step_ * token_step_;
+    const int32_t each = ceil_div(ceil_div(count, tiles), kTokenStep) * kTokenStep;
     const int32_t first = item % tiles * each;
-    return {low, item / tiles, begin + first, min(each, count - first)};
+    return {low, item / tiles, begin + first, storage_begin(begin, low) + first,
+            min(each, count - first)};
   }
 
  private:
@@ -84,7 +87,6 @@ class Schedule {
   const int32_t* offsets_;
   int32_t experts_;
   int32_t row_tiles_;
-  int32_t token_step_;
   int32_t size_;
 };
 

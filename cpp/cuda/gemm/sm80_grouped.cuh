@@ -35,14 +35,10 @@ struct Sm80Config {
   static constexpr int kBlockBytes = kTokens * kTileK * 2;
   static constexpr int kStageBytes = kStageBlocks * kBlockBytes;
   static constexpr int kChunks = kTokens * 8;  // of 16 bytes in a token block
-  static constexpr int kRowsPerThread = kChunks > kThreads ? kChunks / kThreads : 1;
 
   static_assert(kTokens % 8 == 0, "mma.sync has 8 columns");
   static_assert(kRowTile % kTileRows == 0, "a tile of weights belongs to one block");
-  static_assert(kChunks % kThreads == 0 || kThreads % kChunks == 0,
-                "a thread copies the same rows of every block");
-  static_assert(kChunks > kThreads || kStageBlocks * kChunks % kThreads == 0,
-                "all threads copy equally much");
+  static_assert(kStageBlocks * kChunks % kThreads == 0, "all threads copy equally much");
 
   /** The schedule's bytes come on top. */
   static constexpr int shared_bytes() { return kStages * kStageBytes; }
@@ -77,7 +73,7 @@ class StageCursor {
   Tile tile_{};
 };
 
-/** Copies token stages into the ring. */
+/** Copies token stages into the ring, byte for byte: TiledRows is already swizzled for ldmatrix. */
 template <class Config>
 class TokenLoader {
  public:
@@ -85,42 +81,30 @@ class TokenLoader {
       : gemm_(gemm), thread_(static_cast<int32_t>(threadIdx.x)), ring_(ring) {}
 
   __device__ __forceinline__ void load(const StageCursor& cursor, int32_t slot) {
-    if (cursor.at_tile_begin()) find_rows(cursor.tile());
-    const int32_t chunk = thread_ & 7;
     const uint32_t stage = ring_ + static_cast<uint32_t>(slot) * Config::kStageBytes;
+    const int32_t first_block = cursor.stage() * Config::kStageBlocks;
+    const uint8_t* source =
+        gemm_.tokens.data +
+        (first_block * gemm_.tokens.capacity + cursor.tile().storage_begin) * 128;
     constexpr int kPerThread = Config::kStageBlocks * Config::kChunks / Config::kThreads;
 #pragma unroll
     for (int i = 0; i < kPerThread; ++i) {
       const int32_t q = thread_ + i * Config::kThreads;
       const int32_t block = q / Config::kChunks;
-      const int32_t row = q % Config::kChunks / 8;
-      const int32_t k = (cursor.stage() * Config::kStageBlocks + block) * kTileK + chunk * 8;
-      const uint16_t* source = sources_[i % Config::kRowsPerThread];
-      const int32_t bytes = source != nullptr ? valid_bytes(k, gemm_.k) : 0;
-      copy_async_16(stage + static_cast<uint32_t>(block * Config::kBlockBytes + row * 128 +
-                                                  ((chunk ^ (row & 7)) << 4)),
-                    bytes > 0 ? source + k : gemm_.tokens, bytes);
+      const int32_t in_block = q % Config::kChunks;
+      const bool valid = in_block / 8 < cursor.tile().row_count &&
+                         first_block + block < gemm_.layout.k_blocks;
+      copy_async_16(stage + static_cast<uint32_t>(q * 16),
+                    valid ? source + block * gemm_.tokens.capacity * 128 + in_block * 16
+                          : gemm_.tokens.data,
+                    valid);
     }
   }
 
  private:
-  __device__ __forceinline__ void find_rows(const Tile& tile) {
-#pragma unroll
-    for (int i = 0; i < Config::kRowsPerThread; ++i) {
-      const int32_t row = (thread_ + i * Config::kThreads) % Config::kChunks / 8;
-      sources_[i] = nullptr;
-      if (row < tile.row_count) {
-        int32_t source = tile.row_begin + row;
-        if (gemm_.row_source != nullptr) source = gemm_.row_source[source];
-        sources_[i] = gemm_.tokens + source * gemm_.token_stride;
-      }
-    }
-  }
-
   const GroupedGemm& gemm_;
   int32_t thread_;
   uint32_t ring_;
-  const uint16_t* sources_[Config::kRowsPerThread];
 };
 
 // BF16 weights take four times the registers, so that fewer blocks fit.
@@ -140,7 +124,7 @@ __global__ void __launch_bounds__(Config::kThreads, kFormat == MOE4J_FORMAT_BF16
   const Schedule schedule(reinterpret_cast<int32_t*>(shared + Config::kStages * Config::kStageBytes),
                           gemm.offsets, gemm.experts,
                           ceil_div(gemm.layout.row_blocks * kTileRows, Config::kRowTile),
-                          Config::kTokens, 1);
+                          Config::kTokens);
 
   // A warp's strips lie in one tile of 64 rows: kStrips divides 4.
   const int first_strip = warp * Config::kStrips;

@@ -4,22 +4,19 @@
 
 namespace moe4j::cuda {
 
-template <int kFormat>
-GroupedInstance sm90_grouped_instance(int row, Projection projection) {
-  constexpr int kTileBytes = Fragment<kFormat>::kTileBytes;
-#define MOE4J_SM90_GROUPED(name, ...)                                                            \
-  {{sm90_grouped_gemm<kFormat, Projection::kGateUp, Sm90Config<kFormat, __VA_ARGS__>>,           \
-    Sm90Config<kFormat, __VA_ARGS__>::kThreads,                                                  \
-    Sm90Config<kFormat, __VA_ARGS__>::shared_bytes(kTileBytes)},                                 \
-   {sm90_grouped_gemm<kFormat, Projection::kDown, Sm90Config<kFormat, __VA_ARGS__>>,             \
-    Sm90Config<kFormat, __VA_ARGS__>::kThreads,                                                  \
-    Sm90Config<kFormat, __VA_ARGS__>::shared_bytes(kTileBytes)}},
-  static const GroupedInstance instances[][2] = {
+template <int kFormat, Projection kProjection>
+GroupedInstance sm90_grouped_instance(int row) {
+#define MOE4J_SM90_GROUPED(name, ...)                                           \
+  {sm90_grouped_gemm<kFormat, kProjection, Sm90Config<kFormat, __VA_ARGS__>>,   \
+   Sm90Config<kFormat, __VA_ARGS__>::kThreads,                                  \
+   Sm90Config<kFormat, __VA_ARGS__>::shared_bytes(Fragment<kFormat>::kTileBytes)},
+  static const GroupedInstance instances[] = {
 #include "tactics/sm90.def"
   };
-  return instances[row][projection == Projection::kGateUp ? 0 : 1];
+  return instances[row];
 }
 
-template GroupedInstance sm90_grouped_instance<MOE4J_INSTANCE_FORMAT>(int, Projection);
+template GroupedInstance
+    sm90_grouped_instance<MOE4J_INSTANCE_FORMAT, Projection::MOE4J_INSTANCE_PROJECTION>(int);
 
 }  // namespace moe4j::cuda

@@ -1,11 +1,11 @@
 // Grouped GEMM for Hopper: wgmma with dequantized weights as register A, tokens as B.
 //
-//   producer warpgroup                      consumer warpgroups 0, 1 (64 rows of weights each)
+//   producer (one thread)                   consumer warpgroups 0, 1 (64 rows of weights each)
 //   ------------------                      -----------------------------------------------
 //   wait empty[s]                           wait full[s]
-//   bulk copies: weights of 128 rows   -->  load codes, dequantize 32 K into registers
-//   cp.async: gathered tokens          -->  wgmma 2 x k16 in flight while the next 32 K are
-//   arrive on full[s]                       dequantized into the other registers
+//   bulk copies: weights of 128 rows,  -->  load codes, dequantize 32 K into registers
+//   a block of tokens for each 64 K    -->  wgmma 2 x k16 in flight while the next 32 K are
+//   (both arrive on full[s])                dequantized into the other registers
 //                                           arrive on empty[s - 1] once its wgmma are done
 //
 // Blocks are persistent over the schedule's tiles, and the producer runs ahead into the next tile
@@ -13,8 +13,8 @@
 // the kernel holds one main loop for each of Config::kSizes and picks the smallest that fits, so
 // that an expert with 140 tokens costs 144 and not 256. The ring's stages are sized for the largest.
 //
-// Tokens lie in shared memory as wgmma wants K-major operands: rows of 64 K (128 bytes), 16-byte
-// chunks XORed with the row's last three bits.
+// Tokens lie in memory as wgmma wants them in shared memory (TiledRows), so that nothing but the copy
+// engine ever writes there: no fence between proxies, which would stall consumers every stage.
 #pragma once
 
 #include <cstdint>
@@ -43,11 +43,10 @@ struct Sm90Config {
   static constexpr int kConsumers = 2;  // warpgroups
   static constexpr int kThreads = (kConsumers + 1) * 128;
   static constexpr int kRowTile = kConsumers * kTileRows;
-  static constexpr int kTokenStep = 16;
-  static constexpr int kProducerRegisters = kMaxTokens > 160 ? 56 : 72;
-  static constexpr int kConsumerRegisters = kMaxTokens > 160 ? 224 : 216;
+  static constexpr int kProducerRegisters = 40;
+  static constexpr int kConsumerRegisters = 232;
 
-  static_assert(((kSizes_ % kTokenStep == 0) && ...), "main loops have a multiple of 16 columns");
+  static_assert(((kSizes_ % 16 == 0) && ...), "main loops have a multiple of 16 columns");
   static_assert(kProducerRegisters * 128 + kConsumerRegisters * 256 <= 65536,
                 "one multiprocessor has 64 K registers");
 
@@ -101,70 +100,47 @@ struct Sm90Ring {
   }
 };
 
-/** The producer warpgroup. */
+/** The producer: one thread. */
 template <int kFormat, class Config>
 __device__ __forceinline__ void sm90_produce(const GroupedGemm& gemm, const Schedule& schedule,
                                              const Sm90Ring<kFormat, Config>& ring) {
   constexpr int kTileBytes = Fragment<kFormat>::kTileBytes;
-  constexpr int kRowsPerThread = Config::kMaxTokens / 16;
-  const int32_t thread = static_cast<int32_t>(threadIdx.x);  // the first warpgroup
-  const int32_t chunk = thread & 7;
-  const int32_t first_row = thread >> 3;
-  const uint32_t swizzled =
-      static_cast<uint32_t>(first_row * 128 + ((chunk ^ (first_row & 7)) << 4));
-  const uint16_t* tokens = gemm.tokens + chunk * 8;
-
+  const int64_t row_block_bytes = gemm.layout.row_block_bytes();
   RingPosition<Config::kStages> at;
   for (int32_t index = static_cast<int32_t>(blockIdx.x); index < schedule.size();
        index += static_cast<int32_t>(gridDim.x)) {
     const Tile tile = schedule.tile(index);
-    // Rows in units of 8 elements; rows past the end are never read back, any will do.
-    uint32_t rows[kRowsPerThread];
-#pragma unroll
-    for (int i = 0; i < kRowsPerThread; ++i) {
-      int32_t source = tile.row_begin + min(first_row + i * 16, tile.row_count - 1);
-      if (gemm.row_source != nullptr) source = gemm.row_source[source];
-      rows[i] = static_cast<uint32_t>(source * (gemm.token_stride / 8));
-    }
-    const int32_t row_groups = ceil_div(tile.row_count, 16);
     const int32_t row_blocks =
         min(Config::kConsumers, gemm.layout.row_blocks - tile.row_tile * Config::kConsumers);
     const uint8_t* weights = gemm.weights + tile.expert * gemm.layout.expert_bytes() +
-                             tile.row_tile * Config::kConsumers * gemm.layout.row_block_bytes();
+                             tile.row_tile * Config::kConsumers * row_block_bytes;
+    const uint8_t* tokens = gemm.tokens.data + static_cast<int64_t>(tile.storage_begin) * 128;
+    const uint32_t token_bytes = static_cast<uint32_t>(ceil_div(tile.row_count, 8)) * 1024;
 
     for (int32_t k_block = 0; k_block < gemm.layout.k_blocks; k_block += Config::kStageBlocks) {
+      const auto blocks =
+          static_cast<uint32_t>(min(Config::kStageBlocks, gemm.layout.k_blocks - k_block));
+      const uint32_t weight_bytes = blocks * kTileBytes;
+      const uint32_t full = ring.full(at.stage);
       mbarrier_wait(ring.empty(at.stage), at.parity ^ 1);
-      const int32_t blocks = min(Config::kStageBlocks, gemm.layout.k_blocks - k_block);
-      if (thread == 0) {
-        const uint32_t bytes = static_cast<uint32_t>(blocks) * kTileBytes;
-        mbarrier_arrive_expect(ring.full(at.stage), static_cast<uint32_t>(row_blocks) * bytes);
-        for (int32_t r = 0; r < row_blocks; ++r) {
-          copy_bulk(shared_address(ring.weights(at.stage)) +
-                        static_cast<uint32_t>(r * Config::kStageBlocks * kTileBytes),
-                    weights + r * gemm.layout.row_block_bytes() +
-                        static_cast<int64_t>(k_block) * kTileBytes,
-                    bytes, ring.full(at.stage));
-        }
+      mbarrier_arrive_expect(full, static_cast<uint32_t>(row_blocks) * weight_bytes +
+                                       blocks * token_bytes);
+      uint32_t destination = shared_address(ring.weights(at.stage));
+      copy_bulk(destination, weights, weight_bytes, full);
+      if (row_blocks > 1) {
+        copy_bulk(destination + Config::kStageBlocks * kTileBytes, weights + row_block_bytes,
+                  weight_bytes, full);
       }
-      const uint32_t destination = shared_address(ring.tokens(at.stage)) + swizzled;
-#pragma unroll
-      for (int block = 0; block < Config::kStageBlocks; ++block) {
-        const int32_t k = (k_block + block) * kTileK;
-        const int32_t bytes = valid_bytes(k + chunk * 8, gemm.k);
-#pragma unroll
-        for (int i = 0; i < kRowsPerThread; ++i) {
-          if (i < row_groups && block < blocks) {
-            copy_async_16(
-                destination + static_cast<uint32_t>(block * Config::kTokenBlockBytes + i * 2048),
-                bytes > 0 ? tokens + static_cast<int64_t>(rows[i]) * 8 + k : gemm.tokens, bytes);
-          }
-        }
+      destination = shared_address(ring.tokens(at.stage));
+      for (uint32_t block = 0; block < blocks; ++block) {
+        copy_bulk(destination, tokens, token_bytes, full);
+        destination += Config::kTokenBlockBytes;
+        tokens += gemm.tokens.capacity * 128;
       }
-      mbarrier_arrive_on_copies(ring.full(at.stage));
+      weights += weight_bytes;
       at.advance();
     }
   }
-  copy_async_wait<0>();
 }
 
 /** Main loop of one consumer warpgroup over one tile, kTokens columns wide. */
@@ -207,7 +183,6 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<kFormat, Config>& r
 #pragma unroll 1
   for (int32_t i = 0; i < whole_stages; ++i) {
     mbarrier_wait(ring.full(at.stage), at.parity);
-    fence_proxy_async();  // tokens were written by cp.async
 #pragma unroll
     for (int block = 0; block < Config::kStageBlocks; ++block) {
       multiply_block(at.stage, block, releases && block == 0);
@@ -222,7 +197,6 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<kFormat, Config>& r
     const int32_t rest = k_blocks % Config::kStageBlocks;
     if (rest != 0) {
       mbarrier_wait(ring.full(at.stage), at.parity);
-      fence_proxy_async();
 #pragma unroll 1
       for (int32_t block = 0; block < rest; ++block) multiply_block(at.stage, block, false);
       wgmma_wait<0>();
@@ -275,7 +249,7 @@ __global__ void __launch_bounds__(Config::kThreads, 1)
   const Ring ring{shared, shared_address(barriers)};
   if (threadIdx.x == 0) {
     for (uint32_t s = 0; s < Config::kStages; ++s) {
-      mbarrier_init(ring.full(s), 128 + 1);                   // producers' copies, expected bytes
+      mbarrier_init(ring.full(s), 1);                         // the producer, and bytes
       mbarrier_init(ring.empty(s), Config::kConsumers * 4);  // consumer warps
     }
     mbarrier_init_fence();
@@ -285,15 +259,14 @@ __global__ void __launch_bounds__(Config::kThreads, 1)
   if (kProjection == Projection::kGateUp) grid_dependency_wait();
   const Schedule schedule(reinterpret_cast<int32_t*>(barriers + 2 * Config::kStages * 8),
                           gemm.offsets, gemm.experts,
-                          ceil_div(gemm.layout.row_blocks, Config::kConsumers), Config::kMaxTokens,
-                          Config::kTokenStep);
+                          ceil_div(gemm.layout.row_blocks, Config::kConsumers), Config::kMaxTokens);
   if (kProjection == Projection::kDown) grid_dependency_wait();
   grid_dependency_launch();
 
   const int warpgroup = static_cast<int>(threadIdx.x) / 128;
   if (warpgroup == 0) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Config::kProducerRegisters));
-    sm90_produce(gemm, schedule, ring);
+    if (threadIdx.x == 0) sm90_produce(gemm, schedule, ring);
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Config::kConsumerRegisters));
     RingPosition<Config::kStages> at;

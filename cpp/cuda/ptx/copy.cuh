@@ -33,17 +33,12 @@ __device__ __forceinline__ uint32_t load_streaming_4(const uint8_t* source) {
   return v;
 }
 
-/** Fills 16 bytes of shared memory: `bytes` of them (0 to 16) copied, the rest zeros. */
+/** Copies 16 bytes to shared memory, or writes zeros there without reading if `valid` is false. */
 __device__ __forceinline__ void copy_async_16(uint32_t destination, const void* source,
-                                              int32_t bytes) {
+                                              bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(destination), "l"(source),
-               "r"(bytes)
+               "r"(valid ? 16 : 0)
                : "memory");
-}
-
-/** How much of a chunk of 8 BF16 at `k` lies before the end of the row. */
-__device__ __forceinline__ int32_t valid_bytes(int32_t k, int32_t end) {
-  return min(max(end - k, 0), 8) * 2;
 }
 
 __device__ __forceinline__ void copy_async_commit() {

@@ -36,11 +36,6 @@ __device__ __forceinline__ void mbarrier_arrive_expect(uint32_t barrier, uint32_
                : "memory");
 }
 
-/** Arrives when all of this thread's copy_async_16() so far have landed. */
-__device__ __forceinline__ void mbarrier_arrive_on_copies(uint32_t barrier) {
-  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
-}
-
 /** Waits for the end of the phase of this parity. */
 __device__ __forceinline__ void mbarrier_wait(uint32_t barrier, uint32_t parity) {
   asm volatile(
@@ -62,11 +57,6 @@ __device__ __forceinline__ void copy_bulk(uint32_t destination, const void* sour
           "r"(destination),
       "l"(source), "r"(bytes), "r"(barrier)
       : "memory");
-}
-
-/** Orders ordinary accesses to shared memory before those of wgmma and the copy engine. */
-__device__ __forceinline__ void fence_proxy_async() {
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
 }  // namespace moe4j::cuda
