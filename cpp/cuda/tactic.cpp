@@ -80,12 +80,10 @@ int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens,
     return first_of(Family::kSm80Grouped,
                     static_cast<int32_t>(std::min<int64_t>(2 * per_expert, 64)));
   }
-  if (per_expert <= 16) {
-    return first_of(Family::kSm80Grouped, per_expert <= 3 ? 8 : per_expert <= 10 ? 16 : 32);
-  }
-  return first_of(Family::kSm90Grouped, per_expert <= 48    ? 64
+  return first_of(Family::kSm90Grouped, per_expert <= 18    ? 32
+                                        : per_expert <= 48  ? 64
                                         : per_expert <= 80  ? 96
-                                        : per_expert <= 150 ? 160
+                                        : per_expert <= 200 ? 160
                                                             : 256);
 }
 

@@ -90,7 +90,13 @@ static_assert(kDecodeThreads == kDecodePairs, "one thread lists one pair");
 /** x's rows in fragment order, padded so that eight rows' loads hit different banks. */
 __device__ __forceinline__ int32_t decode_row_stride(int32_t hidden) { return hidden + 8; }
 
+/** The rows of all tokens, and one of zeros for the columns that have no token. */
 __device__ __forceinline__ void stage_tokens(const DecodeLayer& layer, uint16_t* rows) {
+  uint16_t* zeros = rows + layer.routing.tokens * decode_row_stride(layer.hidden);
+  for (int32_t i = static_cast<int32_t>(threadIdx.x) * 8; i < layer.hidden;
+       i += kDecodeThreads * 8) {
+    *reinterpret_cast<uint4*>(zeros + i) = make_uint4(0, 0, 0, 0);
+  }
   const int32_t chunks = layer.hidden / 8;
   const int32_t all = static_cast<int32_t>(layer.routing.tokens) * chunks;
   for (int32_t i = static_cast<int32_t>(threadIdx.x); i < all; i += kDecodeThreads) {
@@ -234,11 +240,9 @@ __global__ void __launch_bounds__(kDecodeThreads, 2)
   grid_dependency_launch();
   __syncthreads();
 
-  const int32_t column = lane >> 2;
-  const bool has_token = column < layer.routing.tokens;
-  const uint4* b = reinterpret_cast<const uint4*>(
-      rows + (has_token ? column : 0) * decode_row_stride(layer.hidden) + (lane & 3) * 16);
-  const uint4 zero = make_uint4(0, 0, 0, 0);
+  const int32_t row = min(lane >> 2, static_cast<int32_t>(layer.routing.tokens));
+  const uint4* b = reinterpret_cast<const uint4*>(rows + row * decode_row_stride(layer.hidden) +
+                                                  (lane & 3) * 16);
   // All groups of a block take the same number of turns: they meet at the barrier of a split.
   for (int32_t first = static_cast<int32_t>(blockIdx.x) * kGroups; first < units; first += stride) {
     const int32_t unit = first + group;
@@ -248,9 +252,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 2)
 #pragma unroll
         for (int i = 0; i < kDecodePrefetch; ++i) {
           if (k + i < k_end) {
-            const uint4 low = has_token ? b[(k + i) * 8] : zero;
-            const uint4 high = has_token ? b[(k + i) * 8 + 1] : zero;
-            decode_multiply<Weights>(d, packed[i], low, high);
+            decode_multiply<Weights>(d, packed[i], b[(k + i) * 8], b[(k + i) * 8 + 1]);
           }
           load(i);
         }
@@ -286,6 +288,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 2)
   __shared__ DecodeExperts experts;
   __shared__ float weights[kDecodePairs][kDecodeTokens];  // 0 where the token did not choose
   __shared__ float sums[kDecodeWarps][32][4];
+  __shared__ uint4 zeros[2];
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
 
@@ -299,41 +302,51 @@ __global__ void __launch_bounds__(kDecodeThreads, 2)
   const int32_t end = (warp + 1) * all / kDecodeWarps;
   const uint8_t* strip_tiles = layer.down + strip / kStripsPerTile * layout.row_block_bytes();
 
-  struct Position {
-    int32_t index;
-    int32_t k_block;
-  };
-  const auto next = [&](Position& at) {
-    if (++at.k_block == layout.k_blocks) {
-      at.k_block = 0;
-      ++at.index;
-    }
-  };
+  // Cursors over (expert, K block): each step adds to a pointer, an expert's end looks up the next.
   typename Weights::Packed packed[kDecodePrefetch];
   uint4 b[kDecodePrefetch][2];
-  Position weights_at = {begin / layout.k_blocks, begin % layout.k_blocks};
-  Position tokens_at = weights_at;
-  const auto load_weights = [&](int i) {
-    packed[i] = Weights::load_global(
-        strip_tiles + experts.expert[weights_at.index] * layout.expert_bytes() +
-            static_cast<int64_t>(weights_at.k_block) * Weights::kTileBytes,
-        strip % kStripsPerTile, lane);
-    next(weights_at);
+  const int32_t first_index = begin / layout.k_blocks;
+  const int32_t first_k_block = begin % layout.k_blocks;
+  int32_t weights_index = first_index;
+  int32_t weights_k_block = first_k_block;
+  const uint8_t* tile = nullptr;
+  const auto find_tile = [&] {
+    tile = strip_tiles + experts.expert[weights_index] * layout.expert_bytes() +
+           static_cast<int64_t>(weights_k_block) * Weights::kTileBytes;
   };
-  const int32_t column = lane >> 2;
-  const auto load_tokens = [&](int i) {
-    const int32_t slot = experts.slot[tokens_at.index][column];
-    b[i][0] = b[i][1] = make_uint4(0, 0, 0, 0);
-    if (slot >= 0) {
-      const int64_t pair = static_cast<int64_t>(column) * layer.epilogue.slots + slot;
-      const uint4* source = reinterpret_cast<const uint4*>(
-          layer.h + pair * layer.intermediate + tokens_at.k_block * kTileK + (lane & 3) * 16);
-      b[i][0] = source[0];
-      b[i][1] = source[1];
+  const auto load_weights = [&](int i) {
+    packed[i] = Weights::load_global(tile, strip % kStripsPerTile, lane);
+    tile += Weights::kTileBytes;
+    if (++weights_k_block == layout.k_blocks) {
+      weights_k_block = 0;
+      if (++weights_index < experts.count) find_tile();
     }
-    next(tokens_at);
+  };
+  // Columns whose token did not choose the expert read zeros, again and again.
+  const int32_t column = lane >> 2;
+  int32_t tokens_index = first_index;
+  int32_t tokens_k_block = first_k_block;
+  const uint4* h = nullptr;
+  int32_t h_step = 0;
+  const auto find_h = [&] {
+    const int32_t slot = experts.slot[tokens_index][column];
+    const int64_t pair = static_cast<int64_t>(column) * layer.epilogue.slots + slot;
+    h_step = slot < 0 ? 0 : kTileK / 8;
+    h = slot < 0 ? zeros
+                 : reinterpret_cast<const uint4*>(layer.h + pair * layer.intermediate +
+                                                  tokens_k_block * kTileK + (lane & 3) * 16);
+  };
+  const auto load_tokens = [&](int i) {
+    b[i][0] = h[0];
+    b[i][1] = h[1];
+    h += h_step;
+    if (++tokens_k_block == layout.k_blocks) {
+      tokens_k_block = 0;
+      if (++tokens_index < experts.count) find_h();
+    }
   };
 
+  if (begin < end) find_tile();
 #pragma unroll
   for (int i = 0; i < kDecodePrefetch; ++i) {
     if (begin + i < end) load_weights(i);
@@ -344,10 +357,12 @@ __global__ void __launch_bounds__(kDecodeThreads, 2)
     weights[i / kDecodeTokens][i % kDecodeTokens] =
         slot < 0 ? 0.0f : slot_weight(layer.routing, i % kDecodeTokens, slot);
   }
+  if (threadIdx.x < 2) zeros[threadIdx.x] = make_uint4(0, 0, 0, 0);
   __syncthreads();
   grid_dependency_wait();
   grid_dependency_launch();
 
+  if (begin < end) find_h();
 #pragma unroll
   for (int i = 0; i < kDecodePrefetch; ++i) {
     if (begin + i < end) load_tokens(i);
@@ -355,7 +370,8 @@ __global__ void __launch_bounds__(kDecodeThreads, 2)
 
   float total[4] = {};
   float d[4] = {};
-  Position at = {begin / layout.k_blocks, begin % layout.k_blocks};
+  int32_t index = first_index;
+  int32_t last_k_block = layout.k_blocks - 1 - first_k_block + begin;  // position of its last block
   for (int32_t position = begin; position < end; position += kDecodePrefetch) {
 #pragma unroll
     for (int i = 0; i < kDecodePrefetch; ++i) {
@@ -365,18 +381,19 @@ __global__ void __launch_bounds__(kDecodeThreads, 2)
         load_weights(i);
         load_tokens(i);
       }
-      if (at.k_block == layout.k_blocks - 1 || position + i == end - 1) {
-        const float scale = layer.epilogue.scalars[experts.expert[at.index]].down;
+      if (position + i == last_k_block || position + i == end - 1) {
+        const float scale = layer.epilogue.scalars[experts.expert[index]].down;
         const int32_t token = (lane & 3) * 2;
-        const float w0 = weights[at.index][token] * scale;
-        const float w1 = weights[at.index][token + 1] * scale;
+        const float w0 = weights[index][token] * scale;
+        const float w1 = weights[index][token + 1] * scale;
         total[0] += d[0] * w0;
         total[1] += d[1] * w1;
         total[2] += d[2] * w0;
         total[3] += d[3] * w1;
         d[0] = d[1] = d[2] = d[3] = 0.0f;
+        ++index;
+        last_k_block += layout.k_blocks;
       }
-      next(at);
     }
   }
 #pragma unroll

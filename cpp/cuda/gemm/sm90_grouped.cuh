@@ -152,7 +152,7 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<kFormat, Config>& r
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int strip = static_cast<int>(threadIdx.x) / 32 % 4;
   const bool elected = lane == 0;
-  uint32_t a[2][2][4];  // two buffers of 2 x k16
+  uint32_t a[2][2][4] = {};  // two buffers of 2 x k16
   uint32_t previous = 0;  // stage whose wgmma may still be in flight
 
   const auto multiply_block = [&](uint32_t stage, int block, bool releases) {
@@ -168,6 +168,8 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<kFormat, Config>& r
     wgmma_m64k16<kTokens>(d, a[0][1], b + 2);
     wgmma_commit();
     wgmma_wait<1>();  // all before this pair are done
+    wgmma_pin_operand(a[1][0]);
+    wgmma_pin_operand(a[1][1]);
     mbarrier_arrive_if(ring.empty(previous), releases && elected);
     Weights::template unpack<2>(packed, a[1][0]);
     Weights::template unpack<3>(packed, a[1][1]);
@@ -176,6 +178,8 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<kFormat, Config>& r
     wgmma_m64k16<kTokens>(d, a[1][1], b + 6);
     wgmma_commit();
     wgmma_wait<1>();
+    wgmma_pin_operand(a[0][0]);
+    wgmma_pin_operand(a[0][1]);
   };
 
   bool releases = false;

@@ -29,6 +29,14 @@ __device__ __forceinline__ void wgmma_pin(float (&d)[kCount]) {
 }
 
 /**
+ * Keeps registers of an A operand from being reused before this point: place it after the
+ * wgmma_wait() that ends the reads. The compiler does not know that wgmma reads them late.
+ */
+__device__ __forceinline__ void wgmma_pin_operand(uint32_t (&a)[4]) {
+  asm volatile("" : "+r"(a[0]), "+r"(a[1]), "+r"(a[2]), "+r"(a[3])::"memory");
+}
+
+/**
  * Describes rows of 64 BF16 (128 bytes), 128-byte swizzled, groups of 8 rows 1024 bytes apart;
  * `address` is aligned to 1024 except for the K offset, 32 bytes every 16 elements.
  */
