@@ -41,7 +41,7 @@ class CudaDevice final : public Device {
     int32_t architecture = 0;
     MOE4J_RETURN_IF_ERROR(kernel_architecture(&architecture));
     context_.dependent_launch = architecture >= 90;
-    return Status::ok();
+    return prepare_permute();
   }
 
   moe4j_device_info info() const noexcept override {

@@ -38,7 +38,15 @@ struct RoutingOutputs {
 };
 void launch_export_routing(Chain& chain, const Routing& routing, const RoutingOutputs& outputs);
 
-void launch_permute(Chain& chain, const Routing& routing, const Permutation& permutation);
+/** Tokens that one block of the permutation looks at. */
+inline constexpr int kPermuteTokens = 1024;
+
+/** Lets the permutation use the shared memory that it needs; once for each device. */
+Status prepare_permute();
+
+/** `chunk_counts` [ceil(T / kPermuteTokens), experts]: needed for more than one block. */
+void launch_permute(Chain& chain, const Routing& routing, int32_t* chunk_counts,
+                    const Permutation& permutation);
 
 struct Finalize {
   Routing routing;

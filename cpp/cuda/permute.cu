@@ -1,171 +1,192 @@
-// Orders (token, slot) pairs by expert, then token: count, scan and scatter in one kernel.
+// Orders (token, slot) pairs by expert, then token: count, scan and scatter.
 //
-// Block e belongs to local expert e. It reads all ids twice: once to count the pairs of lower
-// experts (its first row) and its own, once to place its own, in token order. Blocks need nothing
-// of each other, so there is no second kernel, no atomic and no order that could change from run to
-// run; the ids come from L2 and L1. A warp owns a range of tokens, so that both passes need one
-// barrier together.
+// A block looks at 1024 tokens, one a thread, and sets in shared memory, for each expert, a bit for
+// each token that chose it. An expert's count is the number of its bits, a pair's rank the number of
+// bits below its own, and a bit that is already set betrays an expert chosen twice. Setting bits has
+// no order that could change from run to run. Up to 1024 tokens one block does everything; beyond,
+// a first kernel leaves each block's counts for all blocks of the second.
 #include "cuda/kernels.hpp"
 #include "cuda/ptx/grid_dependency.cuh"
 #include "cuda/routing.cuh"
+#include "support/limits.hpp"
 
 namespace moe4j::cuda {
 namespace {
 
-constexpr int kWarps = 16;
-constexpr int kBatch = 4;  // loads in flight a thread
-constexpr uint32_t kAllLanes = 0xFFFFFFFFu;
-constexpr int32_t kNoSlot = -2;  // of lanes that hold no (token, slot) at all
+constexpr int kWords = kPermuteTokens / 32;
+constexpr int kThreads = kPermuteTokens;
 
-/** Lanes of a warp hold the slots of 32 / k whole tokens; steps walk the warp's range of tokens. */
-class SlotReader {
- public:
-  __device__ SlotReader(const Routing& routing, int warp, int lane) : routing_(routing) {
-    const int32_t tokens_a_step = 32 / routing.top_k;
-    const int64_t steps = ceil_div(routing.tokens, tokens_a_step);
-    steps_ = ceil_div(steps, kWarps);
-    token_in_step_ = lane / routing.top_k;
-    slot_ = lane % routing.top_k;
-    active_ = token_in_step_ < tokens_a_step;
-    stride_ = tokens_a_step;
-    token_ = static_cast<int64_t>(warp) * steps_ * tokens_a_step + token_in_step_;
+/** Shared memory of a block. */
+struct Bitmaps {
+  uint32_t* bits;    // [kWords][experts], bit t of word w: token 32 w + t
+  int32_t* first;    // [experts] first row, of this block's pairs
+  int32_t* totals;   // [experts + 1] pairs of all tokens, then their exclusive sums
+  uint16_t* before;  // [kWords][experts] bits in lower words
+  int32_t experts;
+
+  __device__ Bitmaps(uint8_t* shared, int32_t count) : experts(count) {
+    bits = reinterpret_cast<uint32_t*>(shared);
+    first = reinterpret_cast<int32_t*>(bits + kWords * count);
+    totals = first + count;
+    before = reinterpret_cast<uint16_t*>(totals + count + 1);
   }
 
-  __device__ int32_t steps() const { return steps_; }
-  __device__ int32_t slot() const { return slot_; }
-  __device__ int64_t token(int32_t step) const {
-    return token_ + static_cast<int64_t>(step) * stride_;
+  static constexpr int32_t bytes(int32_t experts) {
+    return experts * (kWords * 6 + 8) + 4;
   }
-
-  /** Global id at a step, any number where there is none. */
-  __device__ int32_t id(int32_t step) const {
-    return holds_slot(step) ? routed_id(routing_, token(step) * routing_.top_k + slot_) : 0;
-  }
-
-  /** Local expert, -1 where the slot contributes nothing, kNoSlot. Called by whole warps. */
-  __device__ int32_t expert(int32_t step, int32_t id) const {
-    const bool holds = holds_slot(step);
-    const int32_t local = local_expert(routing_, id);
-    // The first slot of a token with this expert wins. A key cannot collide: 32 tokens, 1024 ids.
-    const uint32_t key = holds && local >= 0
-                             ? static_cast<uint32_t>(token_in_step_ * 2048 + local)
-                             : 0x10000u + threadIdx.x % 32;
-    const uint32_t same = __match_any_sync(kAllLanes, key);
-    const bool first = (same & ((1u << (threadIdx.x % 32)) - 1)) == 0;
-    if (!holds) return kNoSlot;
-    return first ? local : -1;
-  }
-
- private:
-  __device__ bool holds_slot(int32_t step) const {
-    return active_ && step < steps_ && token(step) < routing_.tokens;
-  }
-
-  const Routing& routing_;
-  int64_t token_;
-  int32_t stride_;
-  int32_t steps_;
-  int32_t token_in_step_;
-  int32_t slot_;
-  bool active_;
 };
 
-/** `shift`: from the expert's rows to where they are stored. */
-__device__ void place(const Permutation& out, int64_t token, int64_t pair, int32_t row,
-                      int32_t shift) {
-  out.row_token[row] = static_cast<int32_t>(token);
-  out.row_storage[row] = row + shift;
-  out.row_pair[row] = static_cast<int32_t>(pair);
-  out.pair_row[pair] = row;
+/** The slots of one token: calls `use` with each slot and its local expert, -1 for none. */
+template <class Use>
+__device__ __forceinline__ void for_each_slot(const Routing& routing, int64_t token, Use&& use) {
+  for (int32_t s = 0; s < routing.slots(); ++s) {
+    use(s, s < routing.top_k
+               ? local_expert(routing, routed_id(routing, token * routing.top_k + s))
+               : routing.local_experts + s - routing.top_k);
+  }
 }
 
-__global__ void __launch_bounds__(kWarps * 32, 1)
-    permute(const Routing routing, const Permutation out) {
-  __shared__ int32_t lower[kWarps];  // pairs of lower experts among each warp's tokens
-  __shared__ int32_t own[kWarps];
-  grid_dependency_wait();
-  grid_dependency_launch();
-  const auto expert = static_cast<int32_t>(blockIdx.x);
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const SlotReader slots(routing, warp, lane);
-
-  int32_t lower_count = 0;
-  int32_t own_count = 0;
-  for (int32_t step = 0; step < slots.steps(); step += kBatch) {
-    int32_t ids[kBatch];
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i) ids[i] = slots.id(step + i);
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      const int32_t local = slots.expert(step + i, ids[i]);
-      lower_count += __popc(__ballot_sync(kAllLanes, local >= 0 && local < expert));
-      own_count += __popc(__ballot_sync(kAllLanes, local == expert));
-    }
-  }
-  if (lane == 0) {
-    lower[warp] = lower_count;
-    own[warp] = own_count;
+/** Sets this thread's bits; true in bit s of the answer: slot s contributes. */
+__device__ uint64_t mark(const Routing& routing, const Bitmaps& maps, int64_t token) {
+  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < kWords * maps.experts; i += kThreads) {
+    maps.bits[i] = 0;
   }
   __syncthreads();
-  int32_t first = 0;
-  int32_t row = 0;
-  int32_t end = 0;
-  for (int w = 0; w < kWarps; ++w) {
-    first += lower[w];
-    if (w < warp) row += own[w];
-    end += own[w];
+  uint64_t contributes = 0;
+  if (token < routing.tokens) {
+    const uint32_t bit = 1u << (threadIdx.x % 32);
+    uint32_t* word = maps.bits + threadIdx.x / 32 * maps.experts;
+    for_each_slot(routing, token, [&](int32_t slot, int32_t expert) {
+      if (expert >= 0 && (atomicOr(word + expert, bit) & bit) == 0) {
+        contributes |= uint64_t{1} << slot;
+      }
+    });
   }
-  // A shared expert's rows follow all routed pairs and the tokens of the shared ones before it.
-  const int32_t shared_before = max(0, expert - routing.local_experts);
-  first += shared_before * static_cast<int32_t>(routing.tokens);
-  row += first;
-  end += first;
+  __syncthreads();
+  return contributes;
+}
 
-  const int32_t shift = storage_begin(first, expert) - first;
+/** Exclusive sums of values[0..count), the total in values[count]. By the first warp. */
+__device__ void exclusive_scan(int32_t* values, int32_t count) {
+  const int32_t lane = static_cast<int32_t>(threadIdx.x);
+  int32_t carry = 0;
+  for (int32_t base = 0; base < count; base += 32) {
+    const int32_t mine = base + lane < count ? values[base + lane] : 0;
+    int32_t sum = mine;
+#pragma unroll
+    for (int32_t step = 1; step < 32; step *= 2) {
+      const int32_t below = __shfl_up_sync(0xFFFFFFFFu, sum, step);
+      if (lane >= step) sum += below;
+    }
+    if (base + lane < count) values[base + lane] = carry + sum - mine;
+    carry += __shfl_sync(0xFFFFFFFFu, sum, 31);
+  }
+  if (lane == 0) values[count] = carry;
+}
 
-  if (expert >= routing.local_experts) {
-    end = first + static_cast<int32_t>(routing.tokens);
-    for (int32_t t = static_cast<int32_t>(threadIdx.x); t < routing.tokens; t += kWarps * 32) {
-      const int64_t slot = routing.top_k + shared_before;
-      place(out, t, static_cast<int64_t>(t) * routing.slots() + slot, first + t, shift);
+__global__ void __launch_bounds__(kThreads, 1)
+    permute_count(const Routing routing, int32_t* chunk_counts) {
+  extern __shared__ __align__(16) uint8_t shared[];
+  const Bitmaps maps(shared, routing.experts());
+  grid_dependency_wait();
+  grid_dependency_launch();
+  mark(routing, maps, static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x);
+  for (int32_t e = static_cast<int32_t>(threadIdx.x); e < maps.experts; e += kThreads) {
+    int32_t count = 0;
+    for (int w = 0; w < kWords; ++w) count += __popc(maps.bits[w * maps.experts + e]);
+    chunk_counts[static_cast<int64_t>(blockIdx.x) * maps.experts + e] = count;
+  }
+}
+
+/** `chunk_counts` is that of permute_count(), or NULL if there is only one block. */
+__global__ void __launch_bounds__(kThreads, 1)
+    permute_scatter(const Routing routing, const int32_t* chunk_counts, const Permutation out) {
+  extern __shared__ __align__(16) uint8_t shared[];
+  const Bitmaps maps(shared, routing.experts());
+  grid_dependency_wait();
+  grid_dependency_launch();
+  const int64_t token = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const uint64_t contributes = mark(routing, maps, token);
+
+  for (int32_t e = static_cast<int32_t>(threadIdx.x); e < maps.experts; e += kThreads) {
+    int32_t count = 0;
+    for (int w = 0; w < kWords; ++w) {
+      maps.before[w * maps.experts + e] = static_cast<uint16_t>(count);
+      count += __popc(maps.bits[w * maps.experts + e]);
+    }
+    maps.first[e] = 0;
+    maps.totals[e] = count;
+    if (chunk_counts != nullptr) {
+      int32_t below = 0;
+      int32_t total = 0;
+      for (uint32_t chunk = 0; chunk < gridDim.x; ++chunk) {
+        const int32_t there = chunk_counts[static_cast<int64_t>(chunk) * maps.experts + e];
+        if (chunk < blockIdx.x) below += there;
+        total += there;
+      }
+      maps.first[e] = below;
+      maps.totals[e] = total;
     }
   }
-  if (threadIdx.x == 0) {
-    out.offsets[expert] = first;
-    if (blockIdx.x == gridDim.x - 1) out.offsets[expert + 1] = end;
-  }
-
-  for (int32_t step = 0; step < slots.steps(); step += kBatch) {
-    int32_t ids[kBatch];
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i) ids[i] = slots.id(step + i);
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      const int32_t local = slots.expert(step + i, ids[i]);
-      const int64_t token = slots.token(step + i);
-      const int64_t pair = token * routing.slots() + slots.slot();
-      const uint32_t mine = __ballot_sync(kAllLanes, local == expert);
-      if (local == expert) place(out, token, pair, row + __popc(mine & ((1u << lane) - 1)), shift);
-      row += __popc(mine);
-      if (expert == 0 && local == -1) out.pair_row[pair] = -1;
+  __syncthreads();
+  if (threadIdx.x < 32) exclusive_scan(maps.totals, maps.experts);
+  __syncthreads();
+  if (blockIdx.x == 0) {
+    for (int32_t e = static_cast<int32_t>(threadIdx.x); e <= maps.experts; e += kThreads) {
+      out.offsets[e] = maps.totals[e];
     }
   }
+  if (token >= routing.tokens) return;
+  const uint32_t word = threadIdx.x / 32 * static_cast<uint32_t>(maps.experts);
+  const uint32_t lower = (1u << (threadIdx.x % 32)) - 1;
+  for_each_slot(routing, token, [&](int32_t slot, int32_t expert) {
+    const int64_t pair = token * routing.slots() + slot;
+    if ((contributes >> slot & 1) == 0) {
+      out.pair_row[pair] = -1;
+      return;
+    }
+    const int32_t begin = maps.totals[expert];
+    const int32_t row = begin + maps.first[expert] + maps.before[word + expert] +
+                        __popc(maps.bits[word + expert] & lower);
+    out.row_token[row] = static_cast<int32_t>(token);
+    out.row_pair[row] = static_cast<int32_t>(pair);
+    out.row_storage[row] = storage_begin(begin, expert) + row - begin;
+    out.pair_row[pair] = row;
+  });
 }
 
 }  // namespace
 
 Status kernel_architecture(int32_t* architecture) {
   cudaFuncAttributes attributes;
-  MOE4J_RETURN_IF_ERROR(
-      cuda_status(cudaFuncGetAttributes(&attributes, permute), "looking for kernels of the device"));
+  MOE4J_RETURN_IF_ERROR(cuda_status(cudaFuncGetAttributes(&attributes, permute_scatter),
+                                    "looking for kernels of the device"));
   *architecture = attributes.ptxVersion;
   return Status::ok();
 }
 
-void launch_permute(Chain& chain, const Routing& routing, const Permutation& permutation) {
-  chain.launch("permute", permute, dim3(static_cast<unsigned>(routing.experts())), kWarps * 32, 0,
-               routing, permutation);
+Status prepare_permute() {
+  constexpr int32_t kMost = Bitmaps::bytes(kMaxExperts + kMaxTopK);
+  for (const void* kernel : {reinterpret_cast<const void*>(permute_count),
+                             reinterpret_cast<const void*>(permute_scatter)}) {
+    MOE4J_RETURN_IF_ERROR(cuda_status(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMost),
+        "asking for shared memory"));
+  }
+  return Status::ok();
+}
+
+void launch_permute(Chain& chain, const Routing& routing, int32_t* chunk_counts,
+                    const Permutation& permutation) {
+  const dim3 grid(static_cast<unsigned>(ceil_div(routing.tokens, kPermuteTokens)));
+  const int32_t shared_bytes = Bitmaps::bytes(routing.experts());
+  const bool counts = grid.x > 1;
+  if (counts) {
+    chain.launch("permute_count", permute_count, grid, kThreads, shared_bytes, routing,
+                 chunk_counts);
+  }
+  chain.launch("permute_scatter", permute_scatter, grid, kThreads, shared_bytes, routing,
+               counts ? chunk_counts : nullptr, permutation);
 }
 
 }  // namespace moe4j::cuda

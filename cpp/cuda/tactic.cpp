@@ -20,7 +20,7 @@ constexpr Tactic kRows[] = {
   {name, Family::kSm80Grouped, 0, tokens, (warps) * (strips) * kStripRows, 1},
 #define MOE4J_DECODE(name, split) {name, Family::kDecode, 0, kDecodeTokens, 0, split},
 #include "tactics/sm80.def"
-#define MOE4J_SM90_GROUPED(name, stage_blocks, stages, ...) \
+#define MOE4J_SM90_GROUPED(name, blocks, stage_blocks, stages, ...) \
   {name, Family::kSm90Grouped, 0, last_of({__VA_ARGS__}), 2 * kTileRows, 1},
 #include "tactics/sm90.def"
 };
@@ -80,7 +80,8 @@ int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens,
     return first_of(Family::kSm80Grouped,
                     static_cast<int32_t>(std::min<int64_t>(2 * per_expert, 64)));
   }
-  return first_of(Family::kSm90Grouped, per_expert <= 18    ? 32
+  return first_of(Family::kSm90Grouped, per_expert <= 2     ? 16
+                                        : per_expert <= 18  ? 32
                                         : per_expert <= 48  ? 64
                                         : per_expert <= 80  ? 96
                                         : per_expert <= 200 ? 160

@@ -25,6 +25,7 @@ int64_t max_rows(const moe4j_layer_desc& desc, int64_t tokens) {
 struct Workspace {
   int32_t* ids;        // [T, k] routing from logits
   float* weights;      // [T, k]
+  int32_t* chunk_counts;  // of the permutation
   Permutation permutation;
   TiledRows x;         // [rows, H]
   TiledRows h;         // [rows, I]
@@ -50,6 +51,7 @@ Workspace carve(const moe4j_layer_desc& desc, int64_t tokens, void* memory) {
   Workspace w = {};
   take(w.ids, tokens * desc.top_k);
   take(w.weights, tokens * desc.top_k);
+  take(w.chunk_counts, static_cast<int64_t>(ceil_div(tokens, kPermuteTokens)) * experts);
   take(w.permutation.offsets, experts + 1);
   take(w.permutation.row_token, rows);
   take(w.permutation.row_storage, rows);
@@ -137,7 +139,7 @@ class FusedMoe {
     } else {
       const int32_t id =
           chosen.family == Family::kDecode ? fallback_tactic() : args_.tactic;
-      launch_permute(chain_, routing_, workspace_.permutation);
+      launch_permute(chain_, routing_, workspace_.chunk_counts, workspace_.permutation);
       fill_x();
       grouped(id, Projection::kGateUp, gate_up());
       if (quantizes()) fill_h();

@@ -30,8 +30,11 @@
 
 namespace moe4j::cuda {
 
-template <int kFormat, int kStageBlocks_, int kStages_, int... kSizes_>
+template <int kFormat, int kBlocks_, int kStageBlocks_, int kStages_, int... kSizes_>
 struct Sm90Config {
+  // Two blocks a multiprocessor overlap one's epilogue with the other's main loop and give the
+  // schedulers more warps to dequantize with; narrow tiles have the registers for it.
+  static constexpr int kBlocks = kFormat == MOE4J_FORMAT_BF16 ? 1 : kBlocks_;
   static constexpr int kStageBlocks = kStageBlocks_;  // of 64 K a stage
   using Sizes = std::integer_sequence<int, kSizes_...>;  // columns of the main loops, ascending
 
@@ -43,11 +46,11 @@ struct Sm90Config {
   static constexpr int kConsumers = 2;  // warpgroups
   static constexpr int kThreads = (kConsumers + 1) * 128;
   static constexpr int kRowTile = kConsumers * kTileRows;
-  static constexpr int kProducerRegisters = 40;
-  static constexpr int kConsumerRegisters = 232;
+  static constexpr int kProducerRegisters = kBlocks == 1 ? 40 : 24;
+  static constexpr int kConsumerRegisters = kBlocks == 1 ? 232 : 104;
 
   static_assert(((kSizes_ % 16 == 0) && ...), "main loops have a multiple of 16 columns");
-  static_assert(kProducerRegisters * 128 + kConsumerRegisters * 256 <= 65536,
+  static_assert(kBlocks * (kProducerRegisters * 128 + kConsumerRegisters * 256) <= 65536,
                 "one multiprocessor has 64 K registers");
 
   // BF16 weights are four times as large: the ring gets fewer stages.
@@ -244,7 +247,7 @@ __device__ __forceinline__ void sm90_dispatch(std::integer_sequence<int, kFirst,
 }
 
 template <int kFormat, Projection kProjection, class Config>
-__global__ void __launch_bounds__(Config::kThreads, 1)
+__global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
     sm90_grouped_gemm(const __grid_constant__ GroupedGemm gemm) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   using Ring = Sm90Ring<kFormat, Config>;
