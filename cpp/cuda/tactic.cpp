@@ -67,16 +67,16 @@ bool decode_suits(const moe4j_layer_desc& desc, int64_t tokens) noexcept {
 
 int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens,
                        int32_t compute_capability) noexcept {
-  if (decode_suits(desc, tokens)) {
-    // Few strips leave warps idle: split K until there are enough.
-    const int64_t strips = std::min<int64_t>(tokens * desc.top_k, desc.local_num_experts) *
-                           ceil_div(desc.intermediate_size, 8);
-    int32_t id = first_of(Family::kDecode, 0);
-    if (strips < 2048) ++id;
-    return id;
+  // Few bytes: the two kernels of decode save more than wgmma gains. (Elsewhere mma.sync is all
+  // there is.)
+  const bool hopper = family_runs_on(Family::kSm90Grouped, compute_capability);
+  const int64_t weights = tokens * desc.top_k * desc.hidden_size * desc.intermediate_size;
+  constexpr int64_t kFewWeights = 40'000'000;
+  if (decode_suits(desc, tokens) && (!hopper || weights < kFewWeights)) {
+    return first_of(Family::kDecode, 0) + 1;  // K split in two
   }
   const int64_t per_expert = ceil_div(tokens * desc.top_k, desc.num_experts);
-  if (!family_runs_on(Family::kSm90Grouped, compute_capability)) {
+  if (!hopper) {
     return first_of(Family::kSm80Grouped,
                     static_cast<int32_t>(std::min<int64_t>(2 * per_expert, 64)));
   }

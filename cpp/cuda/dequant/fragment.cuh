@@ -112,6 +112,9 @@ struct Fragment<MOE4J_FORMAT_MXFP4> {
   }
 };
 
+/** 0, which the compiler does not know: no grid has two billion layers. */
+__device__ __forceinline__ uint32_t opaque_zero() { return gridDim.z >> 31; }
+
 template <>
 struct Fragment<MOE4J_FORMAT_BF16> {
   static constexpr StripLayout kLayout = strip_layout(MOE4J_FORMAT_BF16);
@@ -144,10 +147,12 @@ struct Fragment<MOE4J_FORMAT_BF16> {
   template <int kStep>
   static __device__ __forceinline__ void unpack(const Packed& packed, uint32_t (&a)[4]) {
     const uint4& r = packed.registers[kStep];
-    a[0] = r.x;
-    a[1] = r.y;
-    a[2] = r.z;
-    a[3] = r.w;
+    // An instruction of its own between load and matrix unit: with loads straight into wgmma's
+    // operand registers results were wrong now and then.
+    asm volatile("add.u32 %0, %1, %2;" : "=r"(a[0]) : "r"(r.x), "r"(opaque_zero()));
+    asm volatile("add.u32 %0, %1, %2;" : "=r"(a[1]) : "r"(r.y), "r"(opaque_zero()));
+    asm volatile("add.u32 %0, %1, %2;" : "=r"(a[2]) : "r"(r.z), "r"(opaque_zero()));
+    asm volatile("add.u32 %0, %1, %2;" : "=r"(a[3]) : "r"(r.w), "r"(opaque_zero()));
   }
 };
 

@@ -30,10 +30,7 @@
 
 namespace moe4j::cuda {
 
-inline constexpr int kDecodeTokenPrefetch = 4;  // K blocks of h in flight a warp
-/** K blocks of weights in flight a warp; BF16's are four times as large. */
-template <int kFormat>
-inline constexpr int kDecodePrefetchOf = kFormat == MOE4J_FORMAT_BF16 ? 4 : 8;
+inline constexpr int kDecodePrefetch = 4;  // K blocks in flight a warp; 8 were slower
 
 /** Where element k of a row lies in fragment order. */
 __device__ __forceinline__ int32_t fragment_offset(int32_t k) {
@@ -185,7 +182,6 @@ template <int kFormat, int kSplit>
 __global__ void __launch_bounds__(kDecodeThreads, 2)
     decode_gate_up(const __grid_constant__ DecodeLayer layer) {
   using Weights = Fragment<kFormat>;
-  constexpr int kDecodePrefetch = kDecodePrefetchOf<kFormat>;
   constexpr int kGroups = kDecodeWarps / kSplit;  // strips that a block works on at once
   static_assert(kDecodeWarps % kSplit == 0, "all groups have kSplit warps");
   extern __shared__ __align__(16) uint16_t rows[];
@@ -289,7 +285,6 @@ template <int kFormat>
 __global__ void __launch_bounds__(kDecodeThreads, 2)
     decode_down(const __grid_constant__ DecodeLayer layer) {
   using Weights = Fragment<kFormat>;
-  constexpr int kDecodePrefetch = kDecodePrefetchOf<kFormat>;
   __shared__ DecodeExperts experts;
   __shared__ float weights[kDecodePairs][kDecodeTokens];  // 0 where the token did not choose
   __shared__ float sums[kDecodeWarps][32][4];
@@ -309,7 +304,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 2)
 
   // Cursors over (expert, K block): each step adds to a pointer, an expert's end looks up the next.
   typename Weights::Packed packed[kDecodePrefetch];
-  uint4 b[kDecodeTokenPrefetch][2];
+  uint4 b[kDecodePrefetch][2];
   const int32_t first_index = begin / layout.k_blocks;
   const int32_t first_k_block = begin % layout.k_blocks;
   int32_t weights_index = first_index;
@@ -369,7 +364,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 2)
 
   if (begin < end) find_h();
 #pragma unroll
-  for (int i = 0; i < kDecodeTokenPrefetch; ++i) {
+  for (int i = 0; i < kDecodePrefetch; ++i) {
     if (begin + i < end) load_tokens(i);
   }
 
@@ -381,10 +376,11 @@ __global__ void __launch_bounds__(kDecodeThreads, 2)
 #pragma unroll
     for (int i = 0; i < kDecodePrefetch; ++i) {
       if (position + i >= end) break;
-      constexpr int kRing = kDecodeTokenPrefetch;
-      decode_multiply<Weights>(d, packed[i], b[i % kRing][0], b[i % kRing][1]);
-      if (position + i + kDecodePrefetch < end) load_weights(i);
-      if (position + i + kRing < end) load_tokens(i % kRing);
+      decode_multiply<Weights>(d, packed[i], b[i][0], b[i][1]);
+      if (position + i + kDecodePrefetch < end) {
+        load_weights(i);
+        load_tokens(i);
+      }
       if (position + i == last_k_block || position + i == end - 1) {
         const float scale = layer.epilogue.scalars[experts.expert[index]].down;
         const int32_t token = (lane & 3) * 2;

@@ -53,8 +53,11 @@ struct Sm90Config {
   static_assert(kBlocks * (kProducerRegisters * 128 + kConsumerRegisters * 256) <= 65536,
                 "one multiprocessor has 64 K registers");
 
-  // BF16 weights are four times as large: the ring gets fewer stages.
-  static constexpr int kStages = kFormat == MOE4J_FORMAT_BF16 ? kStages_ / 2 : kStages_;
+  // BF16 weights are four times as large: the ring gets fewer stages, at least two.
+  static constexpr int kStages = kFormat != MOE4J_FORMAT_BF16 ? kStages_
+                                 : kStages_ > 5               ? kStages_ / 2
+                                                              : 2;
+  static_assert(kStages >= 2, "a stage is released when the next one has landed");
 
   static constexpr int kTokenBlockBytes = kMaxTokens * kTileK * 2;
   static constexpr int kTokenBytes = kStageBlocks * kTokenBlockBytes;
@@ -180,7 +183,8 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<kFormat, Config>& r
     wgmma_m64k16<kTokens>(d, a[1][0], b + 4);
     wgmma_m64k16<kTokens>(d, a[1][1], b + 6);
     wgmma_commit();
-    wgmma_wait<1>();
+    // FP4 codes pass through other registers, BF16 weights are loaded into the operand's own.
+    wgmma_wait<kFormat == MOE4J_FORMAT_BF16 ? 0 : 1>();
     wgmma_pin_operand(a[0][0]);
     wgmma_pin_operand(a[0][1]);
   };
