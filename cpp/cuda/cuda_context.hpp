@@ -1,0 +1,21 @@
+// What a device and its layers share.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace moe4j::cuda {
+
+struct CudaContext {
+  int32_t index = 0;
+  int32_t multiprocessors = 0;
+  int32_t compute_capability = 0;  // 10 * major + minor
+  bool dependent_launch = false;   // the kernels that run here wait for their predecessors themselves
+  std::atomic<int64_t> live_bytes{0};
+  std::atomic<int64_t> live_allocations{0};
+  std::atomic<int64_t> live_layers{0};
+  std::atomic<int64_t> launches{0};
+  std::atomic<int64_t> routing_launches{0};
+};
+
+}  // namespace moe4j::cuda

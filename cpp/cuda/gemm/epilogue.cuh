@@ -1,0 +1,206 @@
+// From accumulators to memory: scales, bias, LoRA delta, activation, rounding.
+//
+// A thread holds, for one strip and 8 columns, what mma.cuh calls d[0..3]: strip rows g and g + 8 of
+// tokens 2t and 2t + 1. Which features the strip rows are, says weight_layout.hpp.
+#pragma once
+
+#include <cuda_bf16.h>
+
+#include <cstdint>
+
+#include "cuda/arguments.hpp"
+#include "cuda/gemm/activation.cuh"
+#include "cuda/gemm/schedule.cuh"
+
+namespace moe4j::cuda {
+
+__device__ __forceinline__ float load_bf16(const uint16_t* source) {
+  return __uint_as_float(static_cast<uint32_t>(*source) << 16);
+}
+
+__device__ __forceinline__ uint16_t round_bf16(float value) {
+  return __bfloat16_as_ushort(__float2bfloat16_rn(value));
+}
+
+/**
+ * The epilogue of one strip of one tile: rows [row_begin, row_begin + row_count) of one expert, as
+ * one thread sees it. All of a warp's threads call store() together.
+ *
+ * Main loops hold accumulators in registers and unroll store() over them, so it must be small: it
+ * handles the common case, and kernels take store_any() (in a rolled loop) where is_common() says
+ * no. The answer is the same for a whole launch.
+ */
+template <Projection kProjection>
+class StripEpilogue {
+ public:
+  __device__ __forceinline__ StripEpilogue(const Epilogue& epilogue, const Tile& tile,
+                                           int32_t strip, int lane)
+      : epilogue_(epilogue),
+        scalars_(epilogue.scalars[tile.expert]),
+        row_begin_(tile.row_begin),
+        storage_begin_(tile.storage_begin),
+        row_count_(tile.row_count),
+        odd_((lane & 4) != 0) {
+    const int g = lane >> 2;
+    const bool gated = kProjection == Projection::kGateUp && epilogue.gated;
+    features_[0] = gated ? strip * 8 + g : strip * kStripRows + 2 * g;
+    features_[1] = gated ? features_[0] : features_[0] + 1;
+    float scale = epilogue.activation_scale;
+    if (epilogue.expert_scales) {
+      scale *= kProjection == Projection::kGateUp ? scalars_.input : scalars_.intermediate;
+    }
+    scales_[0] = scale * (kProjection == Projection::kGateUp ? scalars_.gate : scalars_.down);
+    scales_[1] = gated ? scale * scalars_.up : scales_[0];
+    const int64_t bias_row = static_cast<int64_t>(tile.expert) * epilogue.features;
+    const float* biases[2] = {epilogue.bias, gated ? epilogue.up_bias : epilogue.bias};
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const bool has = biases[i] != nullptr && features_[i] < epilogue.features;
+      biases_[i] = has ? biases[i][bias_row + features_[i]] : 0.0f;
+    }
+  }
+
+  static __device__ __forceinline__ bool is_common(const Epilogue& epilogue) {
+    if (epilogue.features % 2 != 0) return false;
+    return kProjection == Projection::kDown ||
+           (epilogue.output == nullptr && epilogue.gated && epilogue.activation == MOE4J_SWIGLU &&
+            epilogue.per_token_scale == nullptr && epilogue.lora_delta == nullptr);
+  }
+
+  /** BF16 of the common case; `column` is that of d[0]. */
+  __device__ __forceinline__ void store(int32_t column, const float* d) const {
+    if (kProjection == Projection::kDown) {
+      const float2 first = {scaled<0>(d[0]), scaled<1>(d[2])};
+      const float2 second = {scaled<0>(d[1]), scaled<1>(d[3])};
+      if (column < row_count_) store_pair(column, features_[0], first.x, first.y);
+      if (column + 1 < row_count_) store_pair(column + 1, features_[0], second.x, second.y);
+    } else {
+      store_swapped(column, activate_swiglu(scalars_, scaled<0>(d[0]), scaled<1>(d[2])),
+                    activate_swiglu(scalars_, scaled<0>(d[1]), scaled<1>(d[3])));
+    }
+  }
+
+  /** Any activation, option and output type. */
+  __device__ __forceinline__ void store_any(int32_t column, const float* d) const {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      if (column + i >= row_count_) continue;
+      if (kProjection == Projection::kGateUp && epilogue_.gated) {
+        if (features_[0] >= epilogue_.features) continue;
+        const float g = preactivation<0>(column + i, d[i]);
+        const float u = preactivation<1>(column + i, d[2 + i]);
+        store_one(column + i, features_[0], activate_gated(epilogue_.activation, scalars_, g, u));
+      } else {
+        if (features_[0] < epilogue_.features) {
+          store_one(column + i, features_[0], ungated<0>(column + i, d[i]));
+        }
+        if (features_[1] < epilogue_.features) {
+          store_one(column + i, features_[1], ungated<1>(column + i, d[2 + i]));
+        }
+      }
+    }
+  }
+
+ private:
+  template <int kRow>
+  __device__ __forceinline__ float scaled(float value) const {
+    return value * scales_[kRow] + biases_[kRow];
+  }
+
+  template <int kRow>
+  __device__ __forceinline__ float preactivation(int32_t column, float value) const {
+    const int32_t row = row_begin_ + column;
+    if (epilogue_.per_token_scale != nullptr) {
+      value *= epilogue_.per_token_scale[epilogue_.row_token[row]];
+    }
+    value = scaled<kRow>(value);
+    if (epilogue_.lora_delta != nullptr) {
+      const int32_t token = epilogue_.row_pair[row] / epilogue_.slots;
+      const int32_t slot = epilogue_.row_pair[row] % epilogue_.slots;
+      if (slot < epilogue_.top_k) {  // shared experts have none
+        const int64_t chosen = static_cast<int64_t>(token) * epilogue_.top_k + slot;
+        const int32_t halves = epilogue_.gated ? 2 : 1;
+        const int32_t half = epilogue_.gated ? kRow : 0;
+        value += load_bf16(epilogue_.lora_delta +
+                           (chosen * halves + half) * epilogue_.features + features_[kRow]);
+      }
+    }
+    return value;
+  }
+
+  template <int kRow>
+  __device__ __forceinline__ float ungated(int32_t column, float value) const {
+    if (kProjection == Projection::kDown) return scaled<kRow>(value);
+    return activate_ungated(epilogue_.activation, preactivation<kRow>(column, value));
+  }
+
+  /** Feature features_[0] of two tokens; neighbours swap, so that each stores two of one token. */
+  __device__ __forceinline__ void store_swapped(int32_t column, float h0, float h1) const {
+    const float other = __shfl_xor_sync(0xFFFFFFFFu, odd_ ? h0 : h1, 4);
+    const int32_t mine = column + (odd_ ? 1 : 0);
+    if (mine < row_count_) {
+      store_pair(mine, features_[0] - (odd_ ? 1 : 0), odd_ ? other : h0, odd_ ? h1 : other);
+    }
+  }
+
+  /** Two adjacent features, of which there is an even number. */
+  __device__ __forceinline__ void store_pair(int32_t column, int32_t feature, float first,
+                                             float second) const {
+    if (feature >= epilogue_.features) return;
+    *reinterpret_cast<__nv_bfloat162*>(address(column, feature)) =
+        __floats2bfloat162_rn(first, second);
+  }
+
+  __device__ __forceinline__ void store_one(int32_t column, int32_t feature, float value) const {
+    if (epilogue_.output_f32) {
+      static_cast<float*>(epilogue_.output)[(row_begin_ + column) * int64_t{epilogue_.features} +
+                                            feature] = value;
+    } else {
+      *address(column, feature) = round_bf16(value);
+    }
+  }
+
+  /** Of a BF16 output. */
+  __device__ __forceinline__ uint16_t* address(int32_t column, int32_t feature) const {
+    if (kProjection == Projection::kGateUp) {
+      return reinterpret_cast<uint16_t*>(
+                 epilogue_.tiled_output.chunk(storage_begin_ + column, feature)) +
+             (feature & 7);
+    }
+    return static_cast<uint16_t*>(epilogue_.output) +
+           (row_begin_ + column) * int64_t{epilogue_.features} + feature;
+  }
+
+  const Epilogue& epilogue_;
+  ExpertScalars scalars_;
+  int32_t features_[2];  // of strip rows g and g + 8
+  float scales_[2];
+  float biases_[2];
+  int32_t row_begin_;
+  int32_t storage_begin_;
+  int32_t row_count_;
+  bool odd_;
+};
+
+/** Stores the accumulators of one strip, kColumnTiles x 4 of them; destroys `d`. */
+template <int kColumnTiles, Projection kProjection>
+__device__ __forceinline__ void store_columns(const Epilogue& options,
+                                              const StripEpilogue<kProjection>& epilogue,
+                                              int32_t row_count, int lane, float* d) {
+  const int32_t column = (lane & 3) * 2;
+  if (StripEpilogue<kProjection>::is_common(options)) {
+#pragma unroll
+    for (int n = 0; n < kColumnTiles; ++n) {
+      if (n * 8 < row_count) epilogue.store(n * 8 + column, d + n * 4);
+    }
+    return;
+  }
+#pragma unroll 1
+  for (int n = 0; n < kColumnTiles; ++n) {
+    epilogue.store_any(n * 8 + column, d);
+#pragma unroll
+    for (int i = 0; i + 4 < kColumnTiles * 4; ++i) d[i] = d[i + 4];  // registers have no run-time index
+  }
+}
+
+}  // namespace moe4j::cuda

@@ -1,0 +1,37 @@
+// The kernels that tactics/*.def instantiate, as addresses. Each weight format is compiled in
+// translation units of its own, with MOE4J_INSTANCE_FORMAT (and MOE4J_INSTANCE_PROJECTION):
+// sm80_grouped.cu, sm90_grouped.cu and sm80_decode.cu.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/arguments.hpp"
+
+namespace moe4j::cuda {
+
+using GroupedKernel = void (*)(const GroupedGemm);
+using DecodeKernel = void (*)(const DecodeLayer);
+
+/** How a grouped kernel is launched. */
+struct GroupedInstance {
+  GroupedKernel kernel;
+  int32_t threads;
+  int32_t shared_bytes;  // without the schedule's
+};
+
+/** `row` counts the MOE4J_SM80_GROUPED rows of tactics/sm80.def. */
+template <int kFormat, Projection kProjection>
+GroupedInstance sm80_grouped_instance(int row);
+
+/** `row` counts the rows of tactics/sm90.def. */
+template <int kFormat, Projection kProjection>
+GroupedInstance sm90_grouped_instance(int row);
+
+/** `row` counts the MOE4J_DECODE rows of tactics/sm80.def. */
+template <int kFormat>
+DecodeKernel decode_gate_up_instance(int row);
+
+template <int kFormat>
+DecodeKernel decode_down_instance();
+
+}  // namespace moe4j::cuda

@@ -1,0 +1,93 @@
+// Which part of a grouped GEMM a block works on, decided on the device from the row offsets of the
+// experts: the host never learns them.
+//
+// An expert with c tokens has ceil(c / max_tokens) token tiles of nearly equal size. Work items are
+// ordered by expert, row tile, token tile: blocks that run at the same time share weights in L2.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/arguments.hpp"
+
+namespace moe4j::cuda {
+
+/** One work item: some rows of the weights times some tokens of one expert. */
+struct Tile {
+  int32_t expert;
+  int32_t row_tile;
+  int32_t row_begin;      // of the permutation
+  int32_t storage_begin;  // the same row in TiledRows, a multiple of 8
+  int32_t row_count;
+};
+
+class Schedule {
+ public:
+  static constexpr int32_t kTokenStep = 8;  // tiles begin at multiples of it
+
+  /** `shared` has schedule_bytes(). Called by all threads of the block. */
+  __device__ Schedule(int32_t* shared, const int32_t* offsets, int32_t experts, int32_t row_tiles,
+                      int32_t max_tokens)
+      : first_tile_(shared),
+        offsets_(offsets),
+        experts_(experts),
+        row_tiles_(row_tiles) {
+    for (int32_t e = static_cast<int32_t>(threadIdx.x); e < experts;
+         e += static_cast<int32_t>(blockDim.x)) {
+      shared[e + 1] = (offsets[e + 1] - offsets[e] + max_tokens - 1) / max_tokens;
+    }
+    if (threadIdx.x == 0) shared[0] = 0;
+    __syncthreads();
+    if (threadIdx.x < 32) inclusive_scan(shared + 1, experts);
+    __syncthreads();
+    size_ = shared[experts] * row_tiles;
+  }
+
+  __device__ __forceinline__ int32_t size() const { return size_; }
+
+  __device__ __forceinline__ Tile tile(int32_t index) const {
+    const int32_t position = index / row_tiles_;
+    int32_t low = 0;
+    int32_t high = experts_ - 1;
+    while (low < high) {  // the last expert whose first tile is not after `position`
+      const int32_t middle = (low + high + 1) / 2;
+      if (first_tile_[middle] <= position) {
+        low = middle;
+      } else {
+        high = middle - 1;
+      }
+    }
+    const int32_t tiles = first_tile_[low + 1] - first_tile_[low];
+    const int32_t item = index - first_tile_[low] * row_tiles_;
+    const int32_t begin = offsets_[low];
+    const int32_t count = offsets_[low + 1] - begin;
+    const int32_t each = ceil_div(ceil_div(count, tiles), kTokenStep) * kTokenStep;
+    const int32_t first = item % tiles * each;
+    return {low, item / tiles, begin + first, storage_begin(begin, low) + first,
+            min(each, count - first)};
+  }
+
+ private:
+  static __device__ void inclusive_scan(int32_t* values, int32_t count) {
+    const int32_t lane = static_cast<int32_t>(threadIdx.x);
+    int32_t carry = 0;
+    for (int32_t base = 0; base < count; base += 32) {
+      int32_t sum = base + lane < count ? values[base + lane] : 0;
+#pragma unroll
+      for (int32_t step = 1; step < 32; step *= 2) {
+        const int32_t before = __shfl_up_sync(0xFFFFFFFFu, sum, step);
+        if (lane >= step) sum += before;
+      }
+      sum += carry;
+      if (base + lane < count) values[base + lane] = sum;
+      carry = __shfl_sync(0xFFFFFFFFu, sum, 31);
+    }
+  }
+
+  const int32_t* first_tile_;  // [experts + 1]
+  const int32_t* offsets_;
+  int32_t experts_;
+  int32_t row_tiles_;
+  int32_t size_;
+};
+
+}  // namespace moe4j::cuda

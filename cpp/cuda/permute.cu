@@ -1,0 +1,192 @@
+// Orders (token, slot) pairs by expert, then token: count, scan and scatter.
+//
+// A block looks at 1024 tokens, one a thread, and sets in shared memory, for each expert, a bit for
+// each token that chose it. An expert's count is the number of its bits, a pair's rank the number of
+// bits below its own, and a bit that is already set betrays an expert chosen twice. Setting bits has
+// no order that could change from run to run. Up to 1024 tokens one block does everything; beyond,
+// a first kernel leaves each block's counts for all blocks of the second.
+#include "cuda/kernels.hpp"
+#include "cuda/ptx/grid_dependency.cuh"
+#include "cuda/routing.cuh"
+#include "support/limits.hpp"
+
+namespace moe4j::cuda {
+namespace {
+
+constexpr int kWords = kPermuteTokens / 32;
+constexpr int kThreads = kPermuteTokens;
+
+/** Shared memory of a block. */
+struct Bitmaps {
+  uint32_t* bits;    // [kWords][experts], bit t of word w: token 32 w + t
+  int32_t* first;    // [experts] first row, of this block's pairs
+  int32_t* totals;   // [experts + 1] pairs of all tokens, then their exclusive sums
+  uint16_t* before;  // [kWords][experts] bits in lower words
+  int32_t experts;
+
+  __device__ Bitmaps(uint8_t* shared, int32_t count) : experts(count) {
+    bits = reinterpret_cast<uint32_t*>(shared);
+    first = reinterpret_cast<int32_t*>(bits + kWords * count);
+    totals = first + count;
+    before = reinterpret_cast<uint16_t*>(totals + count + 1);
+  }
+
+  static constexpr int32_t bytes(int32_t experts) {
+    return experts * (kWords * 6 + 8) + 4;
+  }
+};
+
+/** The slots of one token: calls `use` with each slot and its local expert, -1 for none. */
+template <class Use>
+__device__ __forceinline__ void for_each_slot(const Routing& routing, int64_t token, Use&& use) {
+  for (int32_t s = 0; s < routing.slots(); ++s) {
+    use(s, s < routing.top_k
+               ? local_expert(routing, routed_id(routing, token * routing.top_k + s))
+               : routing.local_experts + s - routing.top_k);
+  }
+}
+
+/** Sets this thread's bits; true in bit s of the answer: slot s contributes. */
+__device__ uint64_t mark(const Routing& routing, const Bitmaps& maps, int64_t token) {
+  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < kWords * maps.experts; i += kThreads) {
+    maps.bits[i] = 0;
+  }
+  __syncthreads();
+  uint64_t contributes = 0;
+  if (token < routing.tokens) {
+    const uint32_t bit = 1u << (threadIdx.x % 32);
+    uint32_t* word = maps.bits + threadIdx.x / 32 * maps.experts;
+    for_each_slot(routing, token, [&](int32_t slot, int32_t expert) {
+      if (expert >= 0 && (atomicOr(word + expert, bit) & bit) == 0) {
+        contributes |= uint64_t{1} << slot;
+      }
+    });
+  }
+  __syncthreads();
+  return contributes;
+}
+
+/** Exclusive sums of values[0..count), the total in values[count]. By the first warp. */
+__device__ void exclusive_scan(int32_t* values, int32_t count) {
+  const int32_t lane = static_cast<int32_t>(threadIdx.x);
+  int32_t carry = 0;
+  for (int32_t base = 0; base < count; base += 32) {
+    const int32_t mine = base + lane < count ? values[base + lane] : 0;
+    int32_t sum = mine;
+#pragma unroll
+    for (int32_t step = 1; step < 32; step *= 2) {
+      const int32_t below = __shfl_up_sync(0xFFFFFFFFu, sum, step);
+      if (lane >= step) sum += below;
+    }
+    if (base + lane < count) values[base + lane] = carry + sum - mine;
+    carry += __shfl_sync(0xFFFFFFFFu, sum, 31);
+  }
+  if (lane == 0) values[count] = carry;
+}
+
+__global__ void __launch_bounds__(kThreads, 1)
+    permute_count(const Routing routing, int32_t* chunk_counts) {
+  extern __shared__ __align__(16) uint8_t shared[];
+  const Bitmaps maps(shared, routing.experts());
+  grid_dependency_wait();
+  grid_dependency_launch();
+  mark(routing, maps, static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x);
+  for (int32_t e = static_cast<int32_t>(threadIdx.x); e < maps.experts; e += kThreads) {
+    int32_t count = 0;
+    for (int w = 0; w < kWords; ++w) count += __popc(maps.bits[w * maps.experts + e]);
+    chunk_counts[static_cast<int64_t>(blockIdx.x) * maps.experts + e] = count;
+  }
+}
+
+/** `chunk_counts` is that of permute_count(), or NULL if there is only one block. */
+__global__ void __launch_bounds__(kThreads, 1)
+    permute_scatter(const Routing routing, const int32_t* chunk_counts, const Permutation out) {
+  extern __shared__ __align__(16) uint8_t shared[];
+  const Bitmaps maps(shared, routing.experts());
+  grid_dependency_wait();
+  grid_dependency_launch();
+  const int64_t token = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const uint64_t contributes = mark(routing, maps, token);
+
+  for (int32_t e = static_cast<int32_t>(threadIdx.x); e < maps.experts; e += kThreads) {
+    int32_t count = 0;
+    for (int w = 0; w < kWords; ++w) {
+      maps.before[w * maps.experts + e] = static_cast<uint16_t>(count);
+      count += __popc(maps.bits[w * maps.experts + e]);
+    }
+    maps.first[e] = 0;
+    maps.totals[e] = count;
+    if (chunk_counts != nullptr) {
+      int32_t below = 0;
+      int32_t total = 0;
+      for (uint32_t chunk = 0; chunk < gridDim.x; ++chunk) {
+        const int32_t there = chunk_counts[static_cast<int64_t>(chunk) * maps.experts + e];
+        if (chunk < blockIdx.x) below += there;
+        total += there;
+      }
+      maps.first[e] = below;
+      maps.totals[e] = total;
+    }
+  }
+  __syncthreads();
+  if (threadIdx.x < 32) exclusive_scan(maps.totals, maps.experts);
+  __syncthreads();
+  if (blockIdx.x == 0) {
+    for (int32_t e = static_cast<int32_t>(threadIdx.x); e <= maps.experts; e += kThreads) {
+      out.offsets[e] = maps.totals[e];
+    }
+  }
+  if (token >= routing.tokens) return;
+  const uint32_t word = threadIdx.x / 32 * static_cast<uint32_t>(maps.experts);
+  const uint32_t lower = (1u << (threadIdx.x % 32)) - 1;
+  for_each_slot(routing, token, [&](int32_t slot, int32_t expert) {
+    const int64_t pair = token * routing.slots() + slot;
+    if ((contributes >> slot & 1) == 0) {
+      out.pair_row[pair] = -1;
+      return;
+    }
+    const int32_t begin = maps.totals[expert];
+    const int32_t row = begin + maps.first[expert] + maps.before[word + expert] +
+                        __popc(maps.bits[word + expert] & lower);
+    out.row_token[row] = static_cast<int32_t>(token);
+    out.row_pair[row] = static_cast<int32_t>(pair);
+    out.row_storage[row] = storage_begin(begin, expert) + row - begin;
+    out.pair_row[pair] = row;
+  });
+}
+
+}  // namespace
+
+Status kernel_architecture(int32_t* architecture) {
+  cudaFuncAttributes attributes;
+  MOE4J_RETURN_IF_ERROR(cuda_status(cudaFuncGetAttributes(&attributes, permute_scatter),
+                                    "looking for kernels of the device"));
+  *architecture = attributes.ptxVersion;
+  return Status::ok();
+}
+
+Status prepare_permute() {
+  constexpr int32_t kMost = Bitmaps::bytes(kMaxExperts + kMaxTopK);
+  for (const void* kernel : {reinterpret_cast<const void*>(permute_count),
+                             reinterpret_cast<const void*>(permute_scatter)}) {
+    MOE4J_RETURN_IF_ERROR(cuda_status(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMost),
+        "asking for shared memory"));
+  }
+  return Status::ok();
+}
+
+void launch_permute(Chain& chain, const Routing& routing, int32_t* chunk_counts,
+                    const Permutation& permutation) {
+  const dim3 grid(static_cast<unsigned>(ceil_div(routing.tokens, kPermuteTokens)));
+  const int32_t shared_bytes = Bitmaps::bytes(routing.experts());
+  const bool counts = grid.x > 1;
+  if (counts) {
+    chain.launch("permute_count", permute_count, grid, kThreads, shared_bytes, routing,
+                 chunk_counts);
+  }
+  chain.launch("permute_scatter", permute_scatter, grid, kThreads, shared_bytes, routing,
+               counts ? chunk_counts : nullptr, permutation);
+}
+
+}  // namespace moe4j::cuda

@@ -1,0 +1,255 @@
+// Block formats on the device: activations on their way to a matrix unit, and the quantizers, scale
+// layouts and dequantizers of the C ABI. Rounding is that of formats/, bit for bit.
+#include <cuda_bf16.h>
+
+#include "cuda/gemm/epilogue.cuh"
+#include "cuda/kernels.hpp"
+#include "cuda/ptx/grid_dependency.cuh"
+#include "formats/block_format.hpp"
+#include "formats/block_scale.hpp"
+#include "formats/scale_layout.hpp"
+
+namespace moe4j::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+
+/** How quantize.cpp divides: by the exact product of both scales, in F64. */
+struct BlockQuantizer {
+  BlockFormat format;
+  uint8_t scale;
+  double divisor;
+
+  __device__ BlockQuantizer(const BlockFormat& block_format, float amax, float tensor_scale)
+      : format(block_format), scale(encode_block_scale(block_format, amax, tensor_scale)) {
+    divisor = static_cast<double>(decode_block_scale(format, scale)) *
+              (format.has_tensor_scale ? static_cast<double>(tensor_scale) : 1.0);
+  }
+
+  __device__ uint8_t code(float value) const {
+    const double quotient = divisor == 0 ? 0.0 : static_cast<double>(value) / divisor;
+    return format.code_bits == 4 ? e2m1_encode(quotient) : e4m3_encode(quotient);
+  }
+
+  __device__ float decoded(float value) const {
+    const uint8_t c = code(value);
+    return (format.code_bits == 4 ? e2m1_decode(c) : e4m3_decode(c)) *
+           decode_block_scale(format, scale);
+  }
+};
+
+__device__ float load_element(const void* source, bool is_f32, int64_t index) {
+  return is_f32 ? static_cast<const float*>(source)[index]
+                : load_bf16(static_cast<const uint16_t*>(source) + index);
+}
+
+/** The expert whose rows include `row`. */
+__device__ int32_t expert_of_row(const int32_t* offsets, int32_t experts, int64_t row) {
+  int32_t low = 0;
+  int32_t high = experts - 1;
+  while (low < high) {
+    const int32_t middle = (low + high) / 2;
+    if (row < offsets[middle + 1]) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return low;
+}
+
+/** Eight BF16 as one chunk of TiledRows. */
+__device__ __forceinline__ void store_chunk(uint8_t* chunk, const float (&values)[8]) {
+  uint32_t words[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    words[i] = round_bf16(values[2 * i]) | static_cast<uint32_t>(round_bf16(values[2 * i + 1])) << 16;
+  }
+  *reinterpret_cast<uint4*>(chunk) = make_uint4(words[0], words[1], words[2], words[3]);
+}
+
+/** What a row's conversion needs to know. */
+struct RowSource {
+  int64_t row;
+  float tensor_scale;
+};
+
+/** A chunk's eight elements, zeros past the end of the row. */
+__device__ void convert_chunk(const FillTokens& args, const BlockFormat& format,
+                              const RowSource& from, int32_t k, float (&values)[8]) {
+  const int64_t row = from.row * args.k;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) values[i] = 0;
+  if (k >= args.k) return;
+  if (!format.has_scales) {
+    for (int i = 0; i < 8 && k + i < args.k; ++i) {
+      values[i] = load_element(args.source, args.source_f32, row + k + i);
+    }
+    return;
+  }
+  const int32_t block = k / format.block;
+  if (args.are_codes) {
+    const auto* codes =
+        static_cast<const uint8_t*>(args.source) + from.row * format.code_bytes(args.k);
+    const float scale =
+        decode_block_scale(format, args.scales[from.row * format.scale_bytes(args.k) + block]);
+    for (int i = 0; i < 8; ++i) {
+      values[i] = (format.code_bits == 4 ? e2m1_decode(e2m1_unpack(codes, k + i))
+                                         : e4m3_decode(codes[k + i])) *
+                  scale;
+    }
+    return;
+  }
+  // Each chunk of a block finds the block's scale for itself: no chunk waits for another.
+  float amax = 0;
+  bool finite = true;
+  for (int32_t i = 0; i < format.block; ++i) {
+    const float v = load_element(args.source, args.source_f32, row + block * format.block + i);
+    finite = finite && isfinite(v);
+    amax = fmaxf(amax, fabsf(v));
+  }
+  const BlockQuantizer quantizer(format, finite ? amax : 0.0f, from.tensor_scale);
+  for (int i = 0; i < 8; ++i) {
+    // A NaN or infinity spoils its block, so that the damage stays visible.
+    values[i] = finite ? quantizer.decoded(load_element(args.source, args.source_f32, row + k + i))
+                       : __int_as_float(0x7FC00000);
+  }
+}
+
+/** Block = row of the permutation; thread = chunks of 8 elements. */
+template <bool kPlainCopy>
+__global__ void __launch_bounds__(kThreads) fill_tokens(const FillTokens args) {
+  grid_dependency_wait();
+  grid_dependency_launch();
+  const int64_t row = blockIdx.x;
+  if (row >= args.offsets[args.experts]) return;
+  const BlockFormat format = block_format(args.format);
+  const int64_t storage = args.row_storage[row];
+  RowSource from = {args.row_source != nullptr ? args.row_source[row] : row, 1.0f};
+  if (format.has_tensor_scale && !args.are_codes) {
+    const ExpertScalars& scalars = args.scalars[expert_of_row(args.offsets, args.experts, row)];
+    from.tensor_scale = args.intermediate ? scalars.intermediate : scalars.input;
+  }
+  const int32_t padded_k = ceil_div(args.k, kTileK) * kTileK;
+  for (int32_t k = static_cast<int32_t>(threadIdx.x) * 8; k < padded_k; k += kThreads * 8) {
+    uint8_t* chunk = args.output.chunk(storage, k);
+    if (kPlainCopy) {
+      *reinterpret_cast<uint4*>(chunk) =
+          k < args.k ? *reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(args.source) +
+                                                       from.row * args.k + k)
+                     : make_uint4(0, 0, 0, 0);
+    } else {
+      float values[8];
+      convert_chunk(args, format, from, k, values);
+      store_chunk(chunk, values);
+    }
+  }
+  if (args.zeroed_k >= 0 && threadIdx.x < 8) {
+    *reinterpret_cast<uint4*>(
+        args.zeroed.chunk(storage, args.zeroed_k + static_cast<int32_t>(threadIdx.x) * 8)) =
+        make_uint4(0, 0, 0, 0);
+  }
+}
+
+/** Thread = block of elements. */
+__global__ void __launch_bounds__(kThreads)
+    quantize_blocks(int32_t format_id, int64_t blocks, bool source_bf16, const void* source,
+                    float tensor_scale, uint8_t* codes, uint8_t* scales) {
+  const BlockFormat format = block_format(format_id);
+  const int64_t block = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (block >= blocks) return;
+  const int64_t first = block * format.block;
+  float amax = 0;
+  for (int32_t i = 0; i < format.block; ++i) {
+    amax = fmaxf(amax, fabsf(load_element(source, !source_bf16, first + i)));
+  }
+  // What is not finite is refused on the host only: here it saturates.
+  const BlockQuantizer quantizer(format, fminf(amax, 3.402823466e38f), tensor_scale);
+  scales[block] = quantizer.scale;
+  for (int32_t i = 0; i < format.block; i += 2) {
+    const uint8_t even = quantizer.code(load_element(source, !source_bf16, first + i));
+    const uint8_t odd = quantizer.code(load_element(source, !source_bf16, first + i + 1));
+    if (format.code_bits == 4) {
+      codes[(first + i) / 2] = e2m1_pack(even, odd);
+    } else {
+      codes[first + i] = even;
+      codes[first + i + 1] = odd;
+    }
+  }
+}
+
+__global__ void __launch_bounds__(kThreads)
+    dequantize_elements(int32_t format_id, int64_t elements, const uint8_t* codes,
+                        const uint8_t* scales, float tensor_scale, float* destination) {
+  const BlockFormat format = block_format(format_id);
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (i >= elements) return;
+  const float code =
+      format.code_bits == 4 ? e2m1_decode(e2m1_unpack(codes, i)) : e4m3_decode(codes[i]);
+  const double scale = static_cast<double>(decode_block_scale(format, scales[i / format.block])) *
+                       (format.has_tensor_scale ? static_cast<double>(tensor_scale) : 1.0);
+  destination[i] = static_cast<float>(static_cast<double>(code) * scale);
+}
+
+/** Thread = byte of the destination. */
+__global__ void __launch_bounds__(kThreads)
+    swizzle(int64_t rows, int64_t columns, const uint8_t* source, uint8_t* destination,
+            bool to_swizzled) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (!to_swizzled) {
+    if (i < rows * columns) {
+      destination[i] = source[swizzled_scale_offset(i / columns, i % columns, columns)];
+    }
+    return;
+  }
+  if (i >= swizzled_scale_bytes(rows, columns)) return;
+  const int64_t tile = i / kScaleTileBytes;
+  const int64_t byte = i % kScaleTileBytes;
+  const int64_t tiles_across = scale_tiles(columns, kScaleTileColumns);
+  const int64_t row = tile / tiles_across * kScaleTileRows + byte / 16 + byte % 16 / 4 * 32;
+  const int64_t column = tile % tiles_across * kScaleTileColumns + byte % 4;
+  destination[i] = row < rows && column < columns ? source[row * columns + column] : 0;
+}
+
+unsigned blocks_for(int64_t items) { return static_cast<unsigned>((items + kThreads - 1) / kThreads); }
+
+Status launched(const char* name) { return cuda_status(cudaGetLastError(), name); }
+
+}  // namespace
+
+void launch_fill_tokens(Chain& chain, const FillTokens& args) {
+  const bool plain = args.format == MOE4J_FORMAT_BF16 && !args.source_f32 && args.k % 8 == 0;
+  chain.launch("fill_tokens", plain ? fill_tokens<true> : fill_tokens<false>,
+               dim3(static_cast<unsigned>(args.max_rows)), kThreads, 0, args);
+}
+
+Status launch_quantize(cudaStream_t stream, int32_t format, int64_t rows, int64_t k,
+                       bool source_bf16, const void* source, float tensor_scale, uint8_t* codes,
+                       uint8_t* scales) {
+  const int64_t blocks = rows * (k / block_format(format).block);
+  if (blocks == 0) return Status::ok();
+  quantize_blocks<<<blocks_for(blocks), kThreads, 0, stream>>>(format, blocks, source_bf16, source,
+                                                               tensor_scale, codes, scales);
+  return launched("quantize");
+}
+
+Status launch_dequantize(cudaStream_t stream, int32_t format, int64_t rows, int64_t k,
+                         const uint8_t* codes, const uint8_t* scales, float tensor_scale,
+                         float* destination) {
+  if (rows * k == 0) return Status::ok();
+  dequantize_elements<<<blocks_for(rows * k), kThreads, 0, stream>>>(format, rows * k, codes,
+                                                                     scales, tensor_scale,
+                                                                     destination);
+  return launched("dequantize");
+}
+
+Status launch_swizzle_scales(cudaStream_t stream, int64_t rows, int64_t columns,
+                             const uint8_t* source, uint8_t* destination, bool to_swizzled) {
+  const int64_t bytes = to_swizzled ? swizzled_scale_bytes(rows, columns) : rows * columns;
+  if (bytes == 0) return Status::ok();
+  swizzle<<<blocks_for(bytes), kThreads, 0, stream>>>(rows, columns, source, destination,
+                                                      to_swizzled);
+  return launched("swizzle_scales");
+}
+
+}  // namespace moe4j::cuda

@@ -1,0 +1,45 @@
+// Reading a launch's routing on the device. Hostile contents are possible: what is no local expert,
+// or was chosen before by the same token, has local expert -1 and contributes nothing.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/arguments.hpp"
+
+namespace moe4j::cuda {
+
+__device__ __forceinline__ int32_t routed_id(const Routing& routing, int64_t slot) {
+  return routing.packed != nullptr ? routing.packed[slot] >> 16 : routing.ids[slot];
+}
+
+__device__ __forceinline__ float routed_weight(const Routing& routing, int64_t slot) {
+  if (routing.packed != nullptr) {
+    return __uint_as_float(static_cast<uint32_t>(routing.packed[slot]) << 16);
+  }
+  if (!routing.weights_are_bf16) return static_cast<const float*>(routing.weights)[slot];
+  return __uint_as_float(
+      static_cast<uint32_t>(static_cast<const uint16_t*>(routing.weights)[slot]) << 16);
+}
+
+__device__ __forceinline__ int32_t local_expert(const Routing& routing, int32_t id) {
+  const int32_t local = id - routing.local_offset;
+  return id >= 0 && id < routing.num_experts && local >= 0 && local < routing.local_experts ? local
+                                                                                            : -1;
+}
+
+/** Local expert of (token, slot), shared experts included. */
+__device__ __forceinline__ int32_t slot_expert(const Routing& routing, int64_t token,
+                                               int32_t slot) {
+  if (slot >= routing.top_k) return routing.local_experts + slot - routing.top_k;
+  const int32_t id = routed_id(routing, token * routing.top_k + slot);
+  for (int32_t before = 0; before < slot; ++before) {
+    if (routed_id(routing, token * routing.top_k + before) == id) return -1;
+  }
+  return local_expert(routing, id);
+}
+
+__device__ __forceinline__ float slot_weight(const Routing& routing, int64_t token, int32_t slot) {
+  return slot >= routing.top_k ? 1.0f : routed_weight(routing, token * routing.top_k + slot);
+}
+
+}  // namespace moe4j::cuda

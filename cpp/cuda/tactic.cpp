@@ -1,0 +1,143 @@
+#include "cuda/tactic.hpp"
+
+#include <algorithm>
+#include <array>
+#include <initializer_list>
+
+#include "cuda/gemm/decode_limits.hpp"
+#include "cuda/weight_layout.hpp"
+
+namespace moe4j::cuda {
+namespace {
+
+/** Raised when kernels change enough that tunings of older ones mislead. */
+constexpr uint64_t kTacticVersion = 1;
+
+constexpr int32_t last_of(std::initializer_list<int32_t> values) { return *(values.end() - 1); }
+
+constexpr Tactic kRows[] = {
+#define MOE4J_SM80_GROUPED(name, tokens, warps, strips, ...) \
+  {name, Family::kSm80Grouped, 0, tokens, (warps) * (strips) * kStripRows, 1},
+#define MOE4J_DECODE(name, split) {name, Family::kDecode, 0, kDecodeTokens, 0, split},
+#include "tactics/sm80.def"
+#define MOE4J_SM90_GROUPED(name, blocks, stage_blocks, stages, ...) \
+  {name, Family::kSm90Grouped, 0, last_of({__VA_ARGS__}), 2 * kTileRows, 1},
+#include "tactics/sm90.def"
+};
+constexpr int32_t kCount = sizeof(kRows) / sizeof(kRows[0]);
+
+/** The table, with each family's rows counted. */
+constexpr std::array<Tactic, kCount> number_rows() {
+  std::array<Tactic, kCount> table = {};
+  int32_t next[3] = {};
+  for (int32_t i = 0; i < kCount; ++i) {
+    table[i] = kRows[i];
+    table[i].row = next[static_cast<int>(kRows[i].family)]++;
+  }
+  return table;
+}
+constexpr std::array<Tactic, kCount> kTable = number_rows();
+
+int32_t first_of(Family family, int32_t min_tokens) {
+  for (int32_t i = 0; i < kCount; ++i) {
+    if (kTable[i].family == family && kTable[i].tokens >= min_tokens) return i;
+  }
+  return first_of(family, 0);
+}
+
+}  // namespace
+
+int32_t num_tactics() noexcept { return kCount; }
+
+const Tactic& tactic(int32_t id) noexcept { return kTable[static_cast<size_t>(id)]; }
+
+int32_t fallback_tactic() noexcept { return first_of(Family::kSm80Grouped, 0); }
+
+bool family_runs_on(Family family, int32_t compute_capability) noexcept {
+  return family == Family::kSm90Grouped ? compute_capability == 90 : compute_capability >= 80;
+}
+
+bool decode_suits(const moe4j_layer_desc& desc, int64_t tokens) noexcept {
+  return tokens <= kDecodeTokens &&
+         tokens * (desc.top_k + desc.num_fused_shared_experts) <= kDecodePairs &&
+         desc.hidden_size % kTileK == 0 && desc.intermediate_size % kTileK == 0 &&
+         desc.activation_format == MOE4J_FORMAT_BF16 &&
+         decode_shared_bytes(tokens, desc.hidden_size) <= kMaxDecodeShared;
+}
+
+int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens,
+                       int32_t compute_capability) noexcept {
+  // Few bytes: the two kernels of decode save more than wgmma gains. (Elsewhere mma.sync is all
+  // there is.)
+  const bool hopper = family_runs_on(Family::kSm90Grouped, compute_capability);
+  const int64_t weights = tokens * desc.top_k * desc.hidden_size * desc.intermediate_size;
+  constexpr int64_t kFewWeights = 40'000'000;
+  if (decode_suits(desc, tokens) && (!hopper || weights < kFewWeights)) {
+    return first_of(Family::kDecode, 0) + 1;  // K split in two
+  }
+  const int64_t per_expert = ceil_div(tokens * desc.top_k, desc.num_experts);
+  if (!hopper) {
+    return first_of(Family::kSm80Grouped,
+                    static_cast<int32_t>(std::min<int64_t>(2 * per_expert, 64)));
+  }
+  return first_of(Family::kSm90Grouped, per_expert <= 2     ? 16
+                                        : per_expert <= 18  ? 32
+                                        : per_expert <= 48  ? 64
+                                        : per_expert <= 80  ? 96
+                                        : per_expert <= 200 ? 160
+                                                            : 256);
+}
+
+namespace {
+
+/** Calls `function` with the weight format as a compile-time constant. */
+template <class Function>
+auto with_format(int32_t weight_format, Function&& function) {
+  switch (weight_format) {
+    case MOE4J_FORMAT_NVFP4:
+      return function(std::integral_constant<int, MOE4J_FORMAT_NVFP4>{});
+    case MOE4J_FORMAT_MXFP4:
+      return function(std::integral_constant<int, MOE4J_FORMAT_MXFP4>{});
+    default:
+      return function(std::integral_constant<int, MOE4J_FORMAT_BF16>{});
+  }
+}
+
+}  // namespace
+
+GroupedInstance grouped_instance(const Tactic& tactic, int32_t weight_format,
+                                 Projection projection) noexcept {
+  return with_format(weight_format, [&](auto format) {
+    constexpr int kFormat = decltype(format)::value;
+    const bool down = projection == Projection::kDown;
+    if (tactic.family == Family::kSm80Grouped) {
+      return down ? sm80_grouped_instance<kFormat, Projection::kDown>(tactic.row)
+                  : sm80_grouped_instance<kFormat, Projection::kGateUp>(tactic.row);
+    }
+    return down ? sm90_grouped_instance<kFormat, Projection::kDown>(tactic.row)
+                : sm90_grouped_instance<kFormat, Projection::kGateUp>(tactic.row);
+  });
+}
+
+DecodeKernel decode_gate_up_kernel(const Tactic& tactic, int32_t weight_format) noexcept {
+  return with_format(weight_format,
+                     [&](auto format) { return decode_gate_up_instance<format.value>(tactic.row); });
+}
+
+DecodeKernel decode_down_kernel(int32_t weight_format) noexcept {
+  return with_format(weight_format,
+                     [](auto format) { return decode_down_instance<format.value>(); });
+}
+
+uint64_t tactic_table_hash() noexcept {
+  uint64_t hash = 0xCBF29CE484222325u ^ kTacticVersion;  // FNV-1a
+  for (const Tactic& row : kTable) {
+    for (const char* c = row.name; *c != 0; ++c) {
+      hash = (hash ^ static_cast<unsigned char>(*c)) * 0x100000001B3u;
+    }
+    hash = (hash ^ 0xFF) * 0x100000001B3u;
+  }
+  return hash;
+}
+
+}  // namespace moe4j::cuda

@@ -1,0 +1,49 @@
+// The tactics of CUDA devices: tactics/sm80.def and sm90.def as one table.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/gemm/instances.hpp"
+#include "moe4j/moe4j.h"
+
+namespace moe4j::cuda {
+
+enum class Family { kSm80Grouped, kSm90Grouped, kDecode };
+
+struct Tactic {
+  const char* name;
+  Family family;
+  int32_t row;     // of its family, in its file
+  int32_t tokens;  // the token tile
+  int32_t rows;    // of weights a tile; 0 for decode
+  int32_t split;   // of K, decode only
+};
+
+/** Ids are 0..num_tactics() - 1. */
+int32_t num_tactics() noexcept;
+const Tactic& tactic(int32_t id) noexcept;
+
+/** The tactic that decode tactics use where they cannot run. */
+int32_t fallback_tactic() noexcept;
+
+bool family_runs_on(Family family, int32_t compute_capability) noexcept;
+
+/** Whether the layer and token count suit the decode kernels, whatever the call's options. */
+bool decode_suits(const moe4j_layer_desc& desc, int64_t tokens) noexcept;
+
+/**
+ * The tactic that a layer uses unless it is tuned, from the tokens an expert sees on average: a
+ * guess by design, since a tuner measures. Valid for every shape.
+ */
+int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens,
+                       int32_t compute_capability) noexcept;
+
+GroupedInstance grouped_instance(const Tactic& tactic, int32_t weight_format,
+                                 Projection projection) noexcept;
+DecodeKernel decode_gate_up_kernel(const Tactic& tactic, int32_t weight_format) noexcept;
+DecodeKernel decode_down_kernel(int32_t weight_format) noexcept;
+
+/** Changes with names, with kTacticVersion and with nothing else. */
+uint64_t tactic_table_hash() noexcept;
+
+}  // namespace moe4j::cuda

@@ -1,0 +1,378 @@
+#include "launchers/fused_moe_cuda.hpp"
+
+#include <algorithm>
+
+#include "cuda/gemm/decode_limits.hpp"
+#include "cuda/kernels.hpp"
+#include "launchers/activation.hpp"
+#include "support/limits.hpp"
+
+namespace moe4j::cuda {
+namespace {
+
+int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+int64_t slots(const moe4j_layer_desc& desc) {
+  return desc.top_k + desc.num_fused_shared_experts;
+}
+
+/** The most rows a permutation can have: no token has an expert twice. */
+int64_t max_rows(const moe4j_layer_desc& desc, int64_t tokens) {
+  return tokens * (std::min(desc.top_k, desc.local_num_experts) + desc.num_fused_shared_experts);
+}
+
+/** The caller's memory, cut up. */
+struct Workspace {
+  int32_t* ids;        // [T, k] routing from logits
+  float* weights;      // [T, k]
+  int32_t* chunk_counts;  // of the permutation
+  Permutation permutation;
+  TiledRows x;         // [rows, H]
+  TiledRows h;         // [rows, I]
+  uint16_t* decode_h;  // [T, slots, I], the same memory: the decode kernels index it by pair
+  float* exact_h;      // [rows, I] before it is quantized
+  uint16_t* y;         // [rows, H]
+  int64_t bytes;
+};
+
+Workspace carve(const moe4j_layer_desc& desc, int64_t tokens, void* memory) {
+  auto* base = static_cast<uint8_t*>(memory);
+  int64_t used = 0;
+  const auto take = [&](auto*& pointer, int64_t count) {
+    using Element = std::remove_reference_t<decltype(*pointer)>;
+    pointer = reinterpret_cast<Element*>(base + used);
+    used += round_up(count * static_cast<int64_t>(sizeof(Element)), MOE4J_ALIGNMENT);
+  };
+  const int64_t rows = max_rows(desc, tokens);
+  const int64_t pairs = tokens * slots(desc);
+  const bool quantizes = desc.activation_format != MOE4J_FORMAT_BF16;
+  const int32_t experts = desc.local_num_experts + desc.num_fused_shared_experts;
+  const int64_t capacity = storage_capacity(rows, experts);
+  Workspace w = {};
+  take(w.ids, tokens * desc.top_k);
+  take(w.weights, tokens * desc.top_k);
+  take(w.chunk_counts, static_cast<int64_t>(ceil_div(tokens, kPermuteTokens)) * experts);
+  take(w.permutation.offsets, experts + 1);
+  take(w.permutation.row_token, rows);
+  take(w.permutation.row_storage, rows);
+  take(w.permutation.row_pair, rows);
+  take(w.permutation.pair_row, pairs);
+  const auto take_tiled = [&](TiledRows& tiled, int64_t k, int64_t min_elements) {
+    tiled.capacity = capacity;
+    take(tiled.data, std::max(capacity * round_up(k, kTileK), min_elements) * 2);
+  };
+  take_tiled(w.x, desc.hidden_size, 0);
+  take_tiled(w.h, desc.intermediate_size, pairs * desc.intermediate_size);
+  w.decode_h = reinterpret_cast<uint16_t*>(w.h.data);
+  take(w.exact_h, quantizes ? rows * desc.intermediate_size : 0);
+  take(w.y, rows * desc.hidden_size);
+  w.bytes = used;
+  return w;
+}
+
+Routing describe_routing(const moe4j_layer_desc& desc, const moe4j_launch_args& args,
+                         const Workspace& workspace) {
+  Routing routing = {};
+  routing.tokens = args.tokens;
+  routing.top_k = desc.top_k;
+  routing.shared = desc.num_fused_shared_experts;
+  routing.num_experts = desc.num_experts;
+  routing.local_offset = desc.local_expert_offset;
+  routing.local_experts = desc.local_num_experts;
+  switch (args.routing_mode) {
+    case MOE4J_PACKED:
+      routing.packed = args.topk_packed;
+      break;
+    case MOE4J_UNPACKED:
+      routing.ids = args.topk_ids;
+      routing.weights = args.topk_weights;
+      routing.weights_are_bf16 = args.topk_weights_dtype == MOE4J_BF16;
+      break;
+    default:
+      routing.ids = workspace.ids;
+      routing.weights = workspace.weights;
+  }
+  return routing;
+}
+
+/** Everything of GEMM1's epilogue but its output. */
+Epilogue gate_up_epilogue(const PreparedLayer& layer, const moe4j_launch_args& args,
+                          const Permutation& permutation) {
+  const moe4j_layer_desc& desc = layer.desc();
+  Epilogue epilogue = {};
+  epilogue.scalars = layer.scalars();
+  epilogue.features = desc.intermediate_size;
+  epilogue.activation = desc.activation;
+  epilogue.gated = has_gate(desc.activation);
+  epilogue.activation_scale = 1.0f;
+  epilogue.bias = layer.gate_bias();
+  epilogue.up_bias = layer.up_bias();
+  epilogue.per_token_scale = args.per_token_scale;
+  epilogue.lora_delta = static_cast<const uint16_t*>(args.gemm1_lora_delta);
+  epilogue.row_token = permutation.row_token;
+  epilogue.row_pair = permutation.row_pair;
+  epilogue.top_k = desc.top_k;
+  epilogue.slots = static_cast<int32_t>(slots(desc));
+  return epilogue;
+}
+
+/** One launch: the arguments that its steps share. */
+class FusedMoe {
+ public:
+  FusedMoe(const CudaContext& context, const PreparedLayer& layer, const LaunchPlan& plan,
+           const moe4j_launch_args& args)
+      : layer_(layer),
+        desc_(layer.desc()),
+        plan_(plan),
+        args_(args),
+        workspace_(carve(layer.desc(), args.tokens, args.workspace)),
+        routing_(describe_routing(desc_, args, workspace_)),
+        chain_(static_cast<cudaStream_t>(args.stream), context.dependent_launch) {
+    if (args.do_finalize == 0) workspace_.permutation.pair_row = args.expanded_to_permuted;
+  }
+
+  Status run() {
+    if (args_.routing_mode == MOE4J_FROM_LOGITS) route();
+    const Tactic& chosen = tactic(args_.tactic);
+    if (chosen.family == Family::kDecode && decode_can_run()) {
+      decode(chosen);
+    } else {
+      const int32_t id =
+          chosen.family == Family::kDecode ? fallback_tactic() : args_.tactic;
+      launch_permute(chain_, routing_, workspace_.chunk_counts, workspace_.permutation);
+      fill_x();
+      grouped(id, Projection::kGateUp, gate_up());
+      if (quantizes()) fill_h();
+      grouped(id, Projection::kDown, down());
+      if (args_.do_finalize != 0) finalize();
+    }
+    export_routing();
+    return chain_.status();
+  }
+
+ private:
+  void route() {
+    LogitRouting route = {};
+    route.tokens = args_.tokens;
+    route.logits = args_.routing_logits;
+    route.logits_are_bf16 = args_.routing_logits_dtype == MOE4J_BF16;
+    route.bias = args_.routing_bias;
+    route.method = desc_.routing_method;
+    route.num_experts = desc_.num_experts;
+    route.top_k = desc_.top_k;
+    route.n_group = desc_.n_group;
+    route.topk_group = desc_.topk_group;
+    route.norm_topk_prob = desc_.norm_topk_prob != 0;
+    route.routed_scaling_factor = desc_.routed_scaling_factor;
+    route.ids = workspace_.ids;
+    route.weights = workspace_.weights;
+    launch_route(chain_, route);
+  }
+
+  bool decode_can_run() const {
+    return args_.do_finalize != 0 && args_.hidden_states_format == MOE4J_FORMAT_BF16;
+  }
+
+  void decode(const Tactic& chosen) {
+    DecodeLayer decode = {};
+    decode.routing = routing_;
+    decode.routing_is_input = args_.routing_mode != MOE4J_FROM_LOGITS;
+    decode.gate_up = layer_.gate_up();
+    decode.down = layer_.down();
+    decode.gate_up_layout = layer_.gate_up_layout();
+    decode.down_layout = layer_.down_layout();
+    decode.tokens = static_cast<const uint16_t*>(args_.hidden_states);
+    decode.hidden = desc_.hidden_size;
+    decode.intermediate = desc_.intermediate_size;
+    decode.epilogue = gate_up_epilogue(layer_, args_, workspace_.permutation);
+    decode.h = workspace_.decode_h;
+    decode.down_bias = layer_.down_bias();
+    decode.addend = args_.addend;
+    decode.output = args_.output;
+    decode.output_f32 = args_.output_dtype == MOE4J_F32;
+    const WeightLayout layout = layer_.gate_up_layout();
+    const int64_t units = std::min<int64_t>(args_.tokens * slots(desc_), layer_.experts()) *
+                          layout.row_blocks * kStripsPerTile;
+    const int64_t needed = ceil_div(units, kDecodeWarps / chosen.split);
+    const auto blocks =
+        static_cast<unsigned>(std::min<int64_t>(plan_.decode_blocks(args_.tactic, args_.tokens), needed));
+    chain_.launch("decode_gate_up", decode_gate_up_kernel(chosen, desc_.weight_format),
+                  dim3(blocks), kDecodeThreads,
+                  decode_shared_bytes(args_.tokens, desc_.hidden_size), decode);
+    chain_.launch("decode_down", decode_down_kernel(desc_.weight_format),
+                  dim3(static_cast<unsigned>(ceil_div(desc_.hidden_size, kStripRows))),
+                  kDecodeThreads, 0, decode);
+  }
+
+  bool quantizes() const { return desc_.activation_format != MOE4J_FORMAT_BF16; }
+
+  /** What is the same for x and h. */
+  FillTokens fill_tokens() const {
+    FillTokens fill = {};
+    fill.format = desc_.activation_format;
+    fill.row_storage = workspace_.permutation.row_storage;
+    fill.offsets = workspace_.permutation.offsets;
+    fill.experts = layer_.experts();
+    fill.max_rows = max_rows(desc_, args_.tokens);
+    fill.scalars = layer_.scalars();
+    fill.zeroed_k = -1;
+    return fill;
+  }
+
+  void fill_x() {
+    FillTokens fill = fill_tokens();
+    fill.are_codes = args_.hidden_states_format != MOE4J_FORMAT_BF16;
+    fill.k = desc_.hidden_size;
+    fill.source = args_.hidden_states;
+    fill.scales = static_cast<const uint8_t*>(args_.hidden_states_scale);
+    fill.row_source = workspace_.permutation.row_token;
+    fill.output = workspace_.x;
+    if (desc_.intermediate_size % kTileK != 0) {
+      fill.zeroed = workspace_.h;
+      fill.zeroed_k = desc_.intermediate_size / kTileK * kTileK;
+    }
+    launch_fill_tokens(chain_, fill);
+  }
+
+  /** GEMM1 left h in F32: quantize it. */
+  void fill_h() {
+    FillTokens fill = fill_tokens();
+    fill.source_f32 = true;
+    fill.k = desc_.intermediate_size;
+    fill.source = workspace_.exact_h;
+    fill.intermediate = true;
+    fill.output = workspace_.h;
+    launch_fill_tokens(chain_, fill);
+  }
+
+  GroupedGemm gate_up() const {
+    GroupedGemm gemm = {};
+    gemm.weights = layer_.gate_up();
+    gemm.layout = layer_.gate_up_layout();
+    gemm.experts = layer_.experts();
+    gemm.offsets = workspace_.permutation.offsets;
+    gemm.tokens = workspace_.x;
+    gemm.epilogue = gate_up_epilogue(layer_, args_, workspace_.permutation);
+    if (args_.hidden_states_format != MOE4J_FORMAT_BF16) {
+      gemm.epilogue.activation_scale = args_.hidden_states_tensor_scale;
+    } else {
+      gemm.epilogue.expert_scales = desc_.activation_format == MOE4J_FORMAT_NVFP4;
+    }
+    gemm.epilogue.tiled_output = workspace_.h;
+    gemm.epilogue.output = quantizes() ? workspace_.exact_h : nullptr;
+    gemm.epilogue.output_f32 = quantizes();
+    return gemm;
+  }
+
+  GroupedGemm down() const {
+    GroupedGemm gemm = {};
+    gemm.weights = layer_.down();
+    gemm.layout = layer_.down_layout();
+    gemm.experts = layer_.experts();
+    gemm.offsets = workspace_.permutation.offsets;
+    gemm.tokens = workspace_.h;
+    gemm.epilogue.scalars = layer_.scalars();
+    gemm.epilogue.features = desc_.hidden_size;
+    gemm.epilogue.activation_scale = 1.0f;
+    gemm.epilogue.expert_scales = desc_.activation_format == MOE4J_FORMAT_NVFP4;
+    gemm.epilogue.bias = layer_.down_bias();
+    gemm.epilogue.output = args_.do_finalize != 0 ? workspace_.y : args_.permuted_output;
+    return gemm;
+  }
+
+  void grouped(int32_t id, Projection projection, const GroupedGemm& gemm) {
+    const Tactic& chosen = tactic(id);
+    const GroupedInstance instance = grouped_instance(chosen, desc_.weight_format, projection);
+    // No more blocks than tiles there can be.
+    const int64_t rows = max_rows(desc_, args_.tokens);
+    const int64_t token_tiles = std::min<int64_t>(rows, layer_.experts() + rows / chosen.tokens);
+    const int64_t tiles =
+        token_tiles * ceil_div(gemm.layout.row_blocks * kTileRows, chosen.rows);
+    const auto blocks = static_cast<unsigned>(
+        std::min<int64_t>(plan_.grouped_blocks(id, projection), tiles));
+    chain_.launch(chosen.name, instance.kernel, dim3(blocks), instance.threads,
+                  instance.shared_bytes + schedule_bytes(layer_.experts()), gemm);
+  }
+
+  void finalize() {
+    launch_finalize(chain_, {routing_, workspace_.permutation.pair_row, workspace_.y,
+                             desc_.hidden_size, args_.addend, args_.output,
+                             args_.output_dtype == MOE4J_F32});
+  }
+
+  void export_routing() {
+    const RoutingOutputs outputs = {args_.routing_replay_out, args_.topk_ids_out,
+                                    args_.topk_weights_out,
+                                    args_.do_finalize == 0 ? args_.expert_weights : nullptr};
+    if (outputs.replay != nullptr || outputs.ids != nullptr || outputs.weights != nullptr ||
+        outputs.expert_weights != nullptr) {
+      launch_export_routing(chain_, routing_, outputs);
+    }
+  }
+
+  const PreparedLayer& layer_;
+  const moe4j_layer_desc& desc_;
+  const LaunchPlan& plan_;
+  const moe4j_launch_args& args_;
+  Workspace workspace_;
+  Routing routing_;
+  Chain chain_;
+};
+
+}  // namespace
+
+Status LaunchPlan::make(const CudaContext& context, const moe4j_layer_desc& desc,
+                        LaunchPlan* plan) {
+  const auto count_blocks = [&](const void* kernel, int threads, int shared, int max_shared,
+                                int32_t* blocks) {
+    // The attribute belongs to the kernel, not to the layer: always the same value.
+    MOE4J_RETURN_IF_ERROR(cuda_status(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, max_shared),
+        "asking for shared memory"));
+    int per_multiprocessor = 0;
+    MOE4J_RETURN_IF_ERROR(cuda_status(
+        cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per_multiprocessor, kernel, threads,
+                                                      static_cast<size_t>(shared)),
+        "asking for the occupancy"));
+    *blocks = per_multiprocessor * context.multiprocessors;
+    return Status::ok();
+  };
+  const int32_t experts = desc.local_num_experts + desc.num_fused_shared_experts;
+  plan->grouped_blocks_.assign(static_cast<size_t>(num_tactics()), {0, 0});
+  plan->decode_blocks_.assign(static_cast<size_t>(num_tactics()), {});
+  for (int32_t id = 0; id < num_tactics(); ++id) {
+    const Tactic& row = tactic(id);
+    const auto i = static_cast<size_t>(id);
+    if (!family_runs_on(row.family, context.compute_capability)) continue;
+    if (row.family == Family::kDecode) {
+      const auto* kernel =
+          reinterpret_cast<const void*>(decode_gate_up_kernel(row, desc.weight_format));
+      for (int64_t tokens = 1; decode_suits(desc, tokens); ++tokens) {
+        MOE4J_RETURN_IF_ERROR(
+            count_blocks(kernel, kDecodeThreads, decode_shared_bytes(tokens, desc.hidden_size),
+                         kMaxDecodeShared, &plan->decode_blocks_[i][static_cast<size_t>(tokens - 1)]));
+      }
+      continue;
+    }
+    for (const Projection projection : {Projection::kGateUp, Projection::kDown}) {
+      const GroupedInstance instance = grouped_instance(row, desc.weight_format, projection);
+      MOE4J_RETURN_IF_ERROR(
+          count_blocks(reinterpret_cast<const void*>(instance.kernel), instance.threads,
+                       instance.shared_bytes + schedule_bytes(experts),
+                       instance.shared_bytes + schedule_bytes(kMaxExperts + kMaxTopK),
+                       &plan->grouped_blocks_[i][projection == Projection::kDown]));
+    }
+  }
+  return Status::ok();
+}
+
+int64_t workspace_bytes(const moe4j_layer_desc& desc, int32_t, int64_t tokens) noexcept {
+  return carve(desc, tokens, nullptr).bytes;
+}
+
+Status launch_fused_moe(const CudaContext& context, const PreparedLayer& layer,
+                        const LaunchPlan& plan, const moe4j_launch_args& args) noexcept {
+  return FusedMoe(context, layer, plan, args).run();
+}
+
+}  // namespace moe4j::cuda

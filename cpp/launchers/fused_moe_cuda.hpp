@@ -1,0 +1,46 @@
+// The operation on a CUDA device: which kernels run, on which part of the workspace.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "cuda/cuda_context.hpp"
+#include "cuda/gemm/decode_limits.hpp"
+#include "cuda/prepared_layer.hpp"
+#include "cuda/tactic.hpp"
+#include "moe4j/moe4j.h"
+#include "support/status.hpp"
+
+namespace moe4j::cuda {
+
+/** How many blocks a layer's persistent kernels get; fixed when the layer is made. */
+class LaunchPlan {
+ public:
+  /** Also lets kernels use the shared memory that they need. The device must be current. */
+  static Status make(const CudaContext& context, const moe4j_layer_desc& desc, LaunchPlan* plan);
+
+  int32_t grouped_blocks(int32_t tactic, Projection projection) const {
+    return grouped_blocks_[static_cast<size_t>(tactic)][projection == Projection::kDown];
+  }
+  int32_t decode_blocks(int32_t tactic, int64_t tokens) const {
+    return decode_blocks_[static_cast<size_t>(tactic)][static_cast<size_t>(tokens - 1)];
+  }
+
+ private:
+  // By tactic; 0 where it cannot run.
+  std::vector<std::array<int32_t, 2>> grouped_blocks_;
+  std::vector<std::array<int32_t, kDecodeTokens>> decode_blocks_;
+};
+
+/** A pure function of its arguments. */
+int64_t workspace_bytes(const moe4j_layer_desc& desc, int32_t tactic, int64_t tokens) noexcept;
+
+/**
+ * Queues a launch: no synchronization, no allocation. `args` has passed the checks of the C ABI and
+ * names a tactic of this device.
+ */
+Status launch_fused_moe(const CudaContext& context, const PreparedLayer& layer,
+                        const LaunchPlan& plan, const moe4j_launch_args& args) noexcept;
+
+}  // namespace moe4j::cuda

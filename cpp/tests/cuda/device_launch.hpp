@@ -1,0 +1,168 @@
+// Launches on a CUDA device in tests: inputs drawn on the host are copied to the device, outputs are
+// poisoned there and copied back.
+#pragma once
+
+#include <cuda_runtime_api.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <vector>
+
+#include "launchers/launch.hpp"
+
+namespace moe4j::test {
+
+/** The first CUDA device; tests skip where there is none. */
+class CudaTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    int32_t count = 0;
+    ASSERT_EQ(moe4j_device_count(MOE4J_CUDA, &count), MOE4J_OK) << moe4j_last_error();
+    if (count == 0) GTEST_SKIP() << "NOT TESTED: " << moe4j_last_error();
+    device_ = std::make_unique<Device>(Device::cuda(0));
+  }
+
+  const Device& device() const { return *device_; }
+
+ private:
+  std::unique_ptr<Device> device_;
+};
+
+inline int64_t row_bytes(int32_t format, int64_t k) {
+  return format == MOE4J_FORMAT_BF16 ? 2 * k : format == MOE4J_FORMAT_NVFP4 ? k / 2 : k;
+}
+
+/** A launch's inputs in device memory, exactly as large as they must be. */
+class DeviceInputs {
+ public:
+  DeviceInputs(const Device& device, const moe4j_layer_desc& desc, const moe4j_launch_args& host)
+      : args(host), device_(device) {
+    const int64_t t = host.tokens;
+    const int64_t chosen = t * desc.top_k;
+    const int64_t float_bytes = host.routing_logits_dtype == MOE4J_F32 ? 4 : 2;
+    copy(args.routing_logits, t * desc.num_experts * float_bytes);
+    copy(args.routing_bias, desc.num_experts * 4);
+    copy(args.topk_packed, chosen * 4);
+    copy(args.topk_ids, chosen * 4);
+    copy(args.topk_weights, chosen * (host.topk_weights_dtype == MOE4J_F32 ? 4 : 2));
+    copy(args.hidden_states, t * row_bytes(host.hidden_states_format, desc.hidden_size));
+    copy(args.hidden_states_scale,
+         host.hidden_states_format == MOE4J_FORMAT_BF16
+             ? 0
+             : t * desc.hidden_size / block_of(host.hidden_states_format));
+    copy(args.per_token_scale, t * 4);
+    const bool gated = desc.activation != MOE4J_RELU2 && desc.activation != MOE4J_IDENTITY;
+    copy(args.gemm1_lora_delta, chosen * desc.intermediate_size * (gated ? 2 : 1) * 2);
+    copy(args.addend, t * desc.hidden_size * 4);
+  }
+
+  moe4j_launch_args args;
+
+ private:
+  template <class T>
+  void copy(const T*& pointer, int64_t bytes) {
+    if (pointer == nullptr) return;
+    buffers_.emplace_back(device_, reinterpret_cast<const uint8_t*>(pointer), bytes);
+    pointer = buffers_.back().template as<const T>();
+  }
+
+  const Device& device_;
+  std::deque<Buffer> buffers_;
+};
+
+/** Device memory that is all 0xFF before a launch. */
+class PoisonedBuffer {
+ public:
+  PoisonedBuffer(const Device& device, int64_t bytes) : buffer_(device, bytes) { poison(); }
+
+  void poison() {
+    EXPECT_EQ(cudaMemset(buffer_.data(), 0xFF, static_cast<size_t>(buffer_.bytes())), cudaSuccess);
+  }
+  void* data() const { return buffer_.data(); }
+
+  template <class T>
+  std::vector<T> read() const {
+    std::vector<T> values(static_cast<size_t>(buffer_.bytes()) / sizeof(T));
+    buffer_.copy_to_host(values.data(), static_cast<int64_t>(values.size()));
+    return values;
+  }
+
+ private:
+  Buffer buffer_;
+};
+
+/** One launch's inputs, workspace and finalized output on the device. */
+class DeviceRun {
+ public:
+  DeviceRun(const Device& device, const Layer& layer, const moe4j_layer_desc& desc, int32_t tactic,
+            const moe4j_launch_args& host)
+      : layer_(layer),
+        inputs_(device, desc, host),
+        output_(device, host.tokens * desc.hidden_size * (host.output_dtype == MOE4J_F32 ? 4 : 2)),
+        workspace_(device, layer.workspace_bytes(tactic, host.tokens)),
+        replay_(device, host.tokens * desc.top_k * 2),
+        ids_(device, host.tokens * desc.top_k * 4),
+        weights_(device, host.tokens * desc.top_k * 4) {
+    args.tactic = tactic;
+    args.output = output_.data();
+    args.workspace = workspace_.data();
+    args.workspace_bytes = layer.workspace_bytes(tactic, host.tokens);
+    args.routing_replay_out = static_cast<int16_t*>(replay_.data());
+    args.topk_ids_out = static_cast<int32_t*>(ids_.data());
+    args.topk_weights_out = static_cast<float*>(weights_.data());
+  }
+
+  void launch(cudaStream_t stream = nullptr) {
+    args.stream = stream;
+    ASSERT_EQ(moe4j_launch(layer_.get(), &args), MOE4J_OK) << moe4j_last_error();
+  }
+  void poison() {
+    output_.poison();
+    workspace_.poison();
+  }
+
+  std::vector<uint8_t> bits() const { return output_.read<uint8_t>(); }
+  std::vector<int32_t> ids() const { return ids_.read<int32_t>(); }
+  std::vector<int16_t> replay() const { return replay_.read<int16_t>(); }
+  std::vector<float> weights() const { return weights_.read<float>(); }
+
+  std::vector<double> values() const {
+    std::vector<double> values;
+    if (args.output_dtype == MOE4J_F32) {
+      for (const float v : output_.read<float>()) values.push_back(v);
+    } else {
+      for (const uint16_t v : output_.read<uint16_t>()) values.push_back(oracle_bf16(v));
+    }
+    return values;
+  }
+
+ private:
+  const Layer& layer_;
+  DeviceInputs inputs_;
+  PoisonedBuffer output_, workspace_, replay_, ids_, weights_;
+
+ public:
+  moe4j_launch_args& args = inputs_.args;
+};
+
+/** A layer with chosen sizes; everything else as in `drawn`. */
+inline RandomLayer sized_layer(Random& random, int32_t weight_format, int32_t activation_format,
+                               int32_t activation, int32_t hidden, int32_t intermediate,
+                               int32_t experts, int32_t top_k) {
+  RandomLayer drawn(random, weight_format, activation_format, activation);
+  drawn.desc = default_layer_desc();
+  drawn.desc.weight_format = weight_format;
+  drawn.desc.activation_format = activation_format;
+  drawn.desc.activation = activation;
+  drawn.desc.hidden_size = hidden;
+  drawn.desc.intermediate_size = intermediate;
+  drawn.desc.num_experts = drawn.desc.local_num_experts = experts;
+  drawn.desc.top_k = top_k;
+  drawn.experts.clear();
+  drawn.draw_experts(random);
+  return drawn;
+}
+
+}  // namespace moe4j::test
