@@ -33,7 +33,7 @@ Status check_formats(const moe4j_layer_desc& desc) noexcept {
 
 /** A length along K: positive and a multiple of the blocks of everything that is multiplied. */
 Status check_reduced_size(const moe4j_layer_desc& desc, const char* name, int32_t size) noexcept {
-  if (size < 1) return invalid_argument("%s: found %d, expected 1 or more", name, size);
+  MOE4J_RETURN_IF_ERROR(check_range(name, size, 1, kMaxSize));
   for (const int32_t format : {desc.weight_format, desc.activation_format}) {
     const BlockFormat known = block_format(format);
     if (size % known.block != 0) {

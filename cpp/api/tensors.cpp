@@ -135,7 +135,7 @@ int32_t moe4j_router_logits(moe4j_device* device, int64_t tokens, int64_t hidden
   return guarded([&]() -> Status {
     MOE4J_RETURN_IF_ERROR(check_device(device, stream));
     MOE4J_RETURN_IF_ERROR(check_range("tokens", tokens, 0, moe4j::kMaxTokens));
-    MOE4J_RETURN_IF_ERROR(check_range("hidden_size", hidden_size, 1, INT32_MAX));
+    MOE4J_RETURN_IF_ERROR(check_range("hidden_size", hidden_size, 1, moe4j::kMaxSize));
     MOE4J_RETURN_IF_ERROR(check_range("num_experts", num_experts, 1, moe4j::kMaxExperts));
     MOE4J_RETURN_IF_ERROR(moe4j::check_float_dtype("hidden_dtype", hidden_dtype));
     MOE4J_RETURN_IF_ERROR(moe4j::check_float_dtype("weight_dtype", weight_dtype));

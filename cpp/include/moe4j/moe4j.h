@@ -144,8 +144,8 @@ typedef struct moe4j_layer_desc {
   int32_t weight_format;            /* BF16, NVFP4 or MXFP4 */
   int32_t activation_format;        /* of x and of the intermediate h as the matrix units see them:
                                        BF16 (exact products), NVFP4 or MXFP8 */
-  int32_t hidden_size;              /* H, a multiple of both formats' blocks */
-  int32_t intermediate_size;        /* I, a multiple of both formats' blocks */
+  int32_t hidden_size;              /* H, a multiple of both formats' blocks, up to 2^24 */
+  int32_t intermediate_size;        /* I, a multiple of both formats' blocks, up to 2^24 */
   int32_t num_experts;              /* E, routed experts of the whole layer, 1..1024 */
   int32_t top_k;                    /* k, 1..min(E, 32) */
   int32_t local_expert_offset;      /* expert parallelism: this device holds experts */

@@ -56,7 +56,9 @@ TEST_F(HostileArguments, LayerDescription) {
          d.hidden_size = 48;
          d.activation_format = MOE4J_FORMAT_MXFP8;
        }},
+      {"hidden_size", [](Desc& d) { d.hidden_size = (1 << 24) + 64; }},
       {"intermediate_size", [](Desc& d) { d.intermediate_size = 0; }},
+      {"intermediate_size", [](Desc& d) { d.intermediate_size = INT32_MIN; }},
       {"intermediate_size", [](Desc& d) { d.intermediate_size = 33; }},
       {"num_experts", [](Desc& d) { d.num_experts = 0; }},
       {"num_experts", [](Desc& d) { d.num_experts = 1025; }},
@@ -280,7 +282,7 @@ TEST_F(HostileArguments, Launch) {
       {"output", [](Args& a) { a.output = nullptr; }},
       {"output", [this](Args& a) { a.output = hidden_states.data(); }},
       {"output", [this](Args& a) { a.output = bytes_ + 2; }},
-      {"topk_ids_out", [](Args& a) { a.topk_ids_out = static_cast<int32_t*>(a.output); }},
+      {"output", [](Args& a) { a.topk_ids_out = static_cast<int32_t*>(a.output); }},
       {"addend", [this](Args& a) { a.addend = reinterpret_cast<float*>(bytes_ + 3); }},
       {"per_token_scale",
        [this](Args& a) { a.per_token_scale = reinterpret_cast<float*>(bytes_ + 1); }},

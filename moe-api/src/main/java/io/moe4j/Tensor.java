@@ -1,0 +1,70 @@
+package io.moe4j;
+
+import java.nio.ByteBuffer;
+
+/**
+ * Storage with a shape, row-major and contiguous, on one device: either {@link OwnedTensor owned},
+ * to be closed, or {@link BorrowedTensor borrowed} from somebody who keeps it alive. Only a tensor
+ * can be given to a launch; a {@link TensorSpec} cannot.
+ */
+public abstract sealed class Tensor permits OwnedTensor, BorrowedTensor {
+  private final TensorSpec spec;
+  private final MoeDevice device;
+
+  Tensor(TensorSpec spec, MoeDevice device) {
+    this.spec = spec;
+    this.device = device;
+  }
+
+  /** Element type and shape. */
+  public final TensorSpec spec() {
+    return spec;
+  }
+
+  /** The opened device whose memory this is. */
+  public final MoeDevice device() {
+    return device;
+  }
+
+  /** Address of the first element in the device's memory. Refused when closed. */
+  public abstract long address();
+
+  /** Whether a launch may write to it. */
+  abstract boolean writable();
+
+  /** Marks the storage as in use, so that it cannot be closed meanwhile. */
+  abstract void acquire();
+
+  /** Ends a use. */
+  abstract void release();
+
+  /**
+   * The storage itself as a little-endian buffer, without a copy: CPU tensors of less than 2 GiB.
+   * The buffer keeps the tensor from being garbage-collected, but must not be used after the tensor
+   * is closed.
+   */
+  public final ByteBuffer buffer() {
+    return device.view(this);
+  }
+
+  /**
+   * Copies host data in; as many bytes as the tensor has must remain in {@code source}, whose
+   * position stays.
+   */
+  public final void copyFrom(ByteBuffer source) {
+    device.copyToDevice(this, source, Stream.DEFAULT);
+  }
+
+  /**
+   * Copies the tensor out, waiting for it; as many bytes as it has must remain in {@code
+   * destination}, whose position stays.
+   */
+  public final void copyTo(ByteBuffer destination) {
+    device.copyToHost(this, destination, Stream.DEFAULT);
+  }
+
+  @Override
+  public final String toString() {
+    return spec + " on " + device.device();
+  }
+}

@@ -1,0 +1,5 @@
+/**
+ * What a back end implements. Applications use {@link io.moe4j.MoeDevice} and {@link
+ * io.moe4j.MoeLayer} instead.
+ */
+package io.moe4j.spi;
