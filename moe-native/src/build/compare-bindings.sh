@@ -11,6 +11,6 @@ if [[ $refresh == true ]]; then
   cp -R "$generated" "$committed"
 elif ! diff -r "$committed" "$generated"; then
   echo "src/gen/java differs from what JavaCPP makes of moe4j.h:" \
-    "run 'mvn -pl moe-native -am process-sources -Dmoe4j.generate=true' and commit the result" >&2
+    "run 'mvn -pl moe-native -am compile -Dmoe4j.generate=true' and commit the result" >&2
   exit 1
 fi

@@ -8,12 +8,20 @@ set -euo pipefail
 
 target=$1 platform=$2
 
-place() { # place FOLDER LIBRARY...
+# place FOLDER LIBRARY...: a library that is there already keeps its time, by which JavaCPP's cache
+# of extracted libraries knows it.
+place() {
   local folder=$1
   shift
   mkdir -p "$folder"
   for library in "$@"; do
-    strip --strip-unneeded -o "$folder/$(basename "$library")" "$library"
+    local placed=$folder/${library##*/}
+    strip --strip-unneeded -o "$placed.new" "$library"
+    if cmp -s "$placed.new" "$placed"; then
+      rm "$placed.new"
+    else
+      mv "$placed.new" "$placed"
+    fi
   done
 }
 
@@ -21,8 +29,11 @@ natives=("$target/cmake/lib/libmoe4j.so" "$target/jni/libjnimoe4j.so")
 place "$target/classes/io/moe4j/$platform" "${natives[@]}"
 
 cuda=$target/cmake/lib/libmoe4j_cuda.so
-rm -rf "$target/gpu" "$target/classes/io/moe4j/$platform-gpu"
 if [[ -e $cuda ]]; then
-  place "$target/gpu/io/moe4j/$platform-gpu" "${natives[@]}" "$cuda"
-  cp -Rl "$target/gpu/io" "$target/classes/"
+  # target/gpu is what the GPU jar is made of; target/classes serves the other modules' tests.
+  for root in "$target/gpu" "$target/classes"; do
+    place "$root/io/moe4j/$platform-gpu" "${natives[@]}" "$cuda"
+  done
+else
+  rm -rf "$target/gpu" "$target/classes/io/moe4j/$platform-gpu"
 fi

@@ -8,6 +8,9 @@ import io.moe4j.spi.BackendDevice;
  * what it reads.
  */
 public final class BlockFormats {
+  /** Most rows and columns of block scales, so that no padded size overflows. */
+  private static final long MAX_EXTENT = 1L << 30;
+
   private final MoeDevice device;
   private final BackendDevice backend;
 
@@ -107,12 +110,8 @@ public final class BlockFormats {
     if (Arguments.notNull("dtype", dtype).bytes() != 1) {
       throw new InvalidArgumentException("dtype", dtype, "a type of one byte");
     }
-    // Padding is at most 127 rows and 3 columns: refused here before it can overflow there.
-    TensorSpec.of(dtype, rows, columns);
-    if (rows > Long.MAX_VALUE / 2 - 127 || columns > Long.MAX_VALUE / 2 - 3) {
-      throw new InvalidArgumentException("rows", rows, "fewer than 2^62 rows and columns");
-    }
-    TensorSpec.of(dtype, rows + 127, columns + 3);
+    checkExtent("rows", rows);
+    checkExtent("columns", columns);
     return device.using(() -> TensorSpec.of(dtype, backend.swizzledScaleBytes(rows, columns)));
   }
 
@@ -158,6 +157,12 @@ public final class BlockFormats {
     }
     TensorChecks.isOn("linear", linear, device);
     check("swizzled", swizzled, swizzledSpec(spec.dtype(), spec.dim(0), spec.dim(1)));
+  }
+
+  private static void checkExtent(String name, long extent) {
+    if (extent < 0 || extent > MAX_EXTENT) {
+      throw new InvalidArgumentException(name, extent, "0 to " + MAX_EXTENT);
+    }
   }
 
   private static void checkFormat(QuantFormat format, float tensorScale) {

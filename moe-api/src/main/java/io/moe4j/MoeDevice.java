@@ -3,6 +3,7 @@ package io.moe4j;
 import io.moe4j.spi.BackendDevice;
 import io.moe4j.spi.BackendProvider;
 import io.moe4j.spi.DeviceMemory;
+import io.moe4j.spi.LaunchTimer;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -17,12 +18,14 @@ import java.util.function.Supplier;
 public final class MoeDevice implements AutoCloseable {
   private final BackendDevice backend;
   private final DeviceInfo info;
+  private final DeviceOptions options;
   private final Optional<String> fallbackReason;
   private final NativeResource resource;
 
-  private MoeDevice(BackendDevice backend, Optional<String> fallbackReason) {
+  private MoeDevice(BackendDevice backend, DeviceOptions options, Optional<String> fallbackReason) {
     this.backend = backend;
     this.info = backend.info();
+    this.options = options;
     this.fallbackReason = fallbackReason;
     this.resource = new NativeResource(this, "device " + info.device(), backend::close);
   }
@@ -43,12 +46,12 @@ public final class MoeDevice implements AutoCloseable {
   public static MoeDevice open(String device, DeviceOptions options) {
     Arguments.notNull("options", options);
     if (!Arguments.notNull("device", device).equals("auto")) {
-      return new MoeDevice(openBackend(Device.parse(device), options), Optional.empty());
+      return new MoeDevice(openBackend(Device.parse(device), options), options, Optional.empty());
     }
     try {
-      return new MoeDevice(openBackend(Device.cuda(0), options), Optional.empty());
+      return new MoeDevice(openBackend(Device.cuda(0), options), options, Optional.empty());
     } catch (DeviceUnavailableException e) {
-      return new MoeDevice(openBackend(Device.CPU, options), Optional.of(e.getMessage()));
+      return new MoeDevice(openBackend(Device.CPU, options), options, Optional.of(e.getMessage()));
     }
   }
 
@@ -61,7 +64,9 @@ public final class MoeDevice implements AutoCloseable {
     Arguments.notNull("provider", provider);
     Arguments.notNull("options", options);
     return new MoeDevice(
-        openBackend(provider, new Device(provider.kind(), index), options), Optional.empty());
+        openBackend(provider, new Device(provider.kind(), index), options),
+        options,
+        Optional.empty());
   }
 
   private static BackendDevice openBackend(Device device, DeviceOptions options) {
@@ -98,6 +103,11 @@ public final class MoeDevice implements AutoCloseable {
     return info;
   }
 
+  /** How it was opened: another process opens the same device with them. */
+  public DeviceOptions options() {
+    return options;
+  }
+
   /** Why "auto" became the CPU; empty if it did not. */
   public Optional<String> fallbackReason() {
     return fallbackReason;
@@ -111,6 +121,16 @@ public final class MoeDevice implements AutoCloseable {
   /** Names the kernels of this build: changes when stored tactics lose their meaning. */
   public String tacticTableHash() {
     return using(backend::tacticTableHash);
+  }
+
+  /** Version of the native library's binary interface; "unknown" where there is none. */
+  public String libraryAbi() {
+    return using(backend::libraryAbi);
+  }
+
+  /** A timer of launches for tuning, to be closed by the caller; confined to one thread. */
+  public LaunchTimer newLaunchTimer() {
+    return using(backend::newLaunchTimer);
   }
 
   /** Resources of the whole process that nobody closed and the garbage collector freed. */
@@ -146,8 +166,10 @@ public final class MoeDevice implements AutoCloseable {
    */
   public BorrowedTensor borrow(TensorSpec spec, long address) {
     Arguments.notNull("spec", spec);
-    if (address == 0 && spec.bytes() > 0) {
-      throw new InvalidArgumentException("address", 0, "the address of " + spec);
+    boolean nowhere = address == 0 && spec.bytes() > 0;
+    if (nowhere || address < 0 || address > Long.MAX_VALUE - spec.bytes()) {
+      throw new InvalidArgumentException(
+          "address", "0x" + Long.toHexString(address), "the address of " + spec);
     }
     checkAligned("address", spec, address);
     return new BorrowedTensor(spec, this, address, true, null);
@@ -173,6 +195,7 @@ public final class MoeDevice implements AutoCloseable {
     }
     long address = using(() -> backend.addressOf(direct));
     checkAligned("direct", spec, address);
+    // The tensor keeps the buffer, and so its memory.
     return new BorrowedTensor(spec, this, address, !direct.isReadOnly(), direct);
   }
 
@@ -211,7 +234,13 @@ public final class MoeDevice implements AutoCloseable {
     long handle = handle(stream);
     TensorUse.during(
         this,
-        () -> backend.copyToDevice(destination.address(), source.duplicate(), handle),
+        () -> {
+          try {
+            backend.copyToDevice(destination.address(), source.duplicate(), handle);
+          } finally {
+            Reference.reachabilityFence(source);
+          }
+        },
         destination);
   }
 
@@ -226,7 +255,15 @@ public final class MoeDevice implements AutoCloseable {
     }
     long handle = handle(stream);
     TensorUse.during(
-        this, () -> backend.copyToHost(destination.duplicate(), source.address(), handle), source);
+        this,
+        () -> {
+          try {
+            backend.copyToHost(destination.duplicate(), source.address(), handle);
+          } finally {
+            Reference.reachabilityFence(destination);
+          }
+        },
+        source);
   }
 
   private void checkCopy(String tensorName, Tensor tensor, String bufferName, ByteBuffer buffer) {

@@ -68,7 +68,12 @@ public final class MoeLayer implements AutoCloseable {
       ExpertWeights expertWeights = weights.expert(expert);
       ExpertValidator.check(spec, expert, expertWeights);
       hasBias |= expertWeights.hasBias();
-      backend.setExpert(expert, expertWeights);
+      try {
+        backend.setExpert(expert, expertWeights);
+      } finally {
+        // Mapped weights go with the last reference to them.
+        Reference.reachabilityFence(expertWeights);
+      }
     }
     return hasBias;
   }
@@ -145,9 +150,15 @@ public final class MoeLayer implements AutoCloseable {
     }
   }
 
+  /** The tactic that this layer's selector chooses for a call. */
+  public Tactic tactic(MoeCall call) {
+    validator.check(Arguments.notNull("call", call));
+    return selector.select(call);
+  }
+
   /**
    * Runs a call with the tactic that this layer's selector chooses, on the default stream. On the
-   * CPU the result is there on return.
+   * CPU the result is there on return. A call of no tokens is checked, and nothing is launched.
    */
   public void run(MoeCall call, Workspace workspace) {
     run(call, workspace, Stream.DEFAULT);
@@ -182,8 +193,15 @@ public final class MoeLayer implements AutoCloseable {
         CallTensors.acquire(call);
         try {
           CallValidator.checkOverlap(call);
-          backend.launch(
-              workspace.arguments(), call, tactic, workspace.address(), workspace.bytes(), stream);
+          if (call.tokens() > 0) {
+            backend.launch(
+                workspace.arguments(),
+                call,
+                tactic,
+                workspace.address(),
+                workspace.bytes(),
+                stream);
+          }
         } finally {
           CallTensors.release(call);
         }

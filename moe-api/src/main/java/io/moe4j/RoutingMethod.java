@@ -27,4 +27,9 @@ public enum RoutingMethod {
   public boolean usesBias() {
     return this == DEEPSEEK_V3 || this == MINIMAX2;
   }
+
+  /** Whether the weights are multiplied by {@link RoutingSpec#scalingFactor}. */
+  public boolean scales() {
+    return this == DEEPSEEK_V3 || this == MINIMAX2;
+  }
 }

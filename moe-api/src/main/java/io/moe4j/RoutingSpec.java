@@ -17,7 +17,8 @@ public record RoutingSpec(
     boolean normTopkProb) {
 
   /**
-   * Refuses group counts below 1, more kept groups than groups, and factors that are not finite.
+   * Refuses group counts below 1, more kept groups than groups, factors that are not finite, and
+   * parameters that the method would ignore.
    */
   public RoutingSpec {
     Arguments.notNull("method", method);
@@ -29,6 +30,9 @@ public record RoutingSpec(
     }
     if (!Float.isFinite(scalingFactor)) {
       throw new InvalidArgumentException("scalingFactor", scalingFactor, "a finite factor");
+    }
+    if (!method.scales() && scalingFactor != 1f) {
+      throw new InvalidArgumentException("scalingFactor", scalingFactor, "1 for " + method);
     }
     if (method != RoutingMethod.DEEPSEEK_V3 && numGroups != 1) {
       throw new InvalidArgumentException("numGroups", numGroups, "1 for " + method);

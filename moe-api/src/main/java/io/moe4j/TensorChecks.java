@@ -99,10 +99,12 @@ final class TensorChecks {
     }
   }
 
+  /** Whether two open tensors share a byte. */
   static boolean overlap(Tensor a, Tensor b) {
-    long startA = a.address();
-    long startB = b.address();
-    return startA < startB + b.spec().bytes() && startB < startA + a.spec().bytes();
+    long bytesA = a.spec().bytes();
+    long bytesB = b.spec().bytes();
+    long distance = b.address() - a.address();
+    return bytesA > 0 && bytesB > 0 && distance < bytesA && -distance < bytesB;
   }
 
   private static TensorSpec spec(String name, Tensor tensor) {

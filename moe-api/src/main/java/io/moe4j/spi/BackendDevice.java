@@ -22,6 +22,11 @@ public interface BackendDevice extends AutoCloseable {
   /** Names the kernels of this build: changes when stored tactics lose their meaning. */
   String tacticTableHash();
 
+  /** Version of the binary interface of the native library; "unknown" where there is none. */
+  default String libraryAbi() {
+    return "unknown";
+  }
+
   /** Uninitialized memory. */
   DeviceMemory allocate(long bytes);
 
@@ -39,6 +44,11 @@ public interface BackendDevice extends AutoCloseable {
 
   /** Waits for all work of a stream. */
   void synchronize(long stream);
+
+  /** A timer for tuning, to be closed by the caller. */
+  default LaunchTimer newLaunchTimer() {
+    return new HostLaunchTimer(this);
+  }
 
   /** Creates an empty layer. */
   BackendLayer createLayer(MoeSpec spec);

@@ -16,8 +16,8 @@ public interface BackendProvider {
   String unavailableReason();
 
   /**
-   * Version of the back end's library and of its binary interface, for reports; empty where there
-   * is no library.
+   * Version of the back end's library and where it comes from, for reports; empty where there is no
+   * library of its own.
    *
    * @throws io.moe4j.NativeLibraryException when the library is missing or does not fit
    */

@@ -32,9 +32,7 @@ final class DeviceSelection {
   /** Opens the device, to be closed by the caller; a fallback is noted on standard error. */
   MoeDevice open(OutputOptions output) {
     MoeDevice device = MoeDevice.open(name, DeviceOptions.DEFAULT.withThreads(threads));
-    device
-        .fallbackReason()
-        .ifPresent(reason -> output.note("running on the CPU, because " + reason));
+    device.fallbackReason().ifPresent(reason -> output.note("running on the CPU: " + reason));
     return device;
   }
 

@@ -3,7 +3,6 @@ package io.moe4j.cli;
 import io.moe4j.MoeException;
 import java.io.IOException;
 import java.nio.file.AccessDeniedException;
-import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.util.function.BooleanSupplier;
 import picocli.CommandLine;
@@ -23,13 +22,16 @@ final class Failures implements IParameterExceptionHandler, IExecutionExceptionH
     this.debug = debug;
   }
 
-  /** Runs the command that was parsed. Errors of the JVM are failures as well, not stack traces. */
+  /** Runs the command that was parsed; an {@link Error} is a failure like any other. */
   int run(ParseResult parsed) {
     try {
       return new RunLast().execute(parsed);
-    } catch (OutOfMemoryError | LinkageError e) {
-      CommandLine command = parsed.commandSpec().commandLine();
-      report(command, e);
+    } catch (Error e) {
+      ParseResult command = parsed;
+      while (command.hasSubcommand()) {
+        command = command.subcommand();
+      }
+      report(command.commandSpec().commandLine(), e);
       return ExitCode.SOFTWARE;
     }
   }
@@ -62,11 +64,11 @@ final class Failures implements IParameterExceptionHandler, IExecutionExceptionH
     if (failure instanceof AccessDeniedException e) {
       return e.getFile() + ": permission denied";
     }
-    if (failure instanceof FileSystemException || failure instanceof IOException) {
+    if (failure instanceof IOException) {
       return failure.getMessage();
     }
     if (failure instanceof OutOfMemoryError) {
-      return "out of memory: " + failure.getMessage() + " (java -Xmx gives the heap more)";
+      return "out of memory: " + failure.getMessage() + " (java -Xmx gives more)";
     }
     return "internal error: " + failure + " (--debug prints where)";
   }

@@ -18,7 +18,7 @@ import picocli.CommandLine.Spec;
     versionProvider = Version.class,
     exitCodeListHeading = "%nExit status:%n",
     exitCodeList = {"0:done", "1:failed; standard error says why in one line", "2:used wrongly"},
-    subcommands = {DoctorCommand.class})
+    subcommands = {RunCommand.class, InspectCommand.class, DoctorCommand.class, DemoCommand.class})
 public final class Main implements Runnable {
   @Spec private CommandSpec spec;
 

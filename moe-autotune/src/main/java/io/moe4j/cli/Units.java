@@ -20,16 +20,16 @@ final class Units {
   }
 
   /** A duration: "950 ns", "12.3 us", "4.56 ms", "7.89 s". */
-  static String nanoseconds(double nanoseconds) {
-    if (nanoseconds < 999.5) {
-      return threeDigits(nanoseconds) + " ns";
+  static String seconds(double seconds) {
+    if (seconds >= 0.9995) {
+      return threeDigits(seconds) + " s";
     }
-    if (nanoseconds < 999.5e3) {
-      return threeDigits(nanoseconds / 1e3) + " us";
+    if (seconds >= 0.9995e-3) {
+      return threeDigits(seconds * 1e3) + " ms";
     }
-    return nanoseconds < 999.5e6
-        ? threeDigits(nanoseconds / 1e6) + " ms"
-        : threeDigits(nanoseconds / 1e9) + " s";
+    return seconds >= 0.9995e-6
+        ? threeDigits(seconds * 1e6) + " us"
+        : threeDigits(seconds * 1e9) + " ns";
   }
 
   private static String threeDigits(double value) {

@@ -27,6 +27,11 @@ public final class CpuBackendProvider implements BackendProvider {
   }
 
   @Override
+  public String libraryVersion() {
+    return NativeLibrary.version();
+  }
+
+  @Override
   public BackendDevice open(int index, DeviceOptions options) {
     NativeLibrary.load();
     return NativeDevice.open(DeviceKind.CPU, index, options);

@@ -57,6 +57,13 @@ final class NativeLibrary {
     }
   }
 
+  /** Version of the library and of its ABI, and where it was loaded from. */
+  static synchronized String version() {
+    load();
+    return "%s, ABI %d, from %s"
+        .formatted(moe4j.moe4j_version().getString(), moe4j.moe4j_abi_version(), core);
+  }
+
   private static URL find() {
     ClassProperties properties = Loader.loadProperties(PRESETS, Loader.loadProperties(), true);
     URL[] urls = Loader.findLibrary(PRESETS, properties, CORE);
@@ -84,9 +91,9 @@ final class NativeLibrary {
       Loader.loadLibrary(PRESETS, new URL[] {file.toURI().toURL()}, name);
     } catch (UnsatisfiedLinkError e) {
       throw new NativeLibraryException(
-          "%s does not load: %s; expected files of one version of the artifact %s, and a folder"
-                  .formatted(file, rootMessage(e), artifact(Loader.getPlatform()))
-              + " that allows execution (-Dorg.bytedeco.javacpp.cachedir=DIR names another)",
+          "cannot load %s: %s; expected files of one version of the artifact %s, and a folder that"
+                  .formatted(file, reason(e, file), artifact(Loader.getPlatform()))
+              + " allows execution (-Dorg.bytedeco.javacpp.cachedir=DIR names another)",
           e);
     } catch (MalformedURLException e) {
       throw new IllegalStateException(e);
@@ -141,12 +148,12 @@ final class NativeLibrary {
     return "io.moe4j:moe-native:" + platform;
   }
 
-  /** JavaCPP wraps the linker's own words in those of its fallback. */
-  private static String rootMessage(Throwable e) {
+  /** The linker's own words, which JavaCPP wraps in those of its fallback. */
+  private static String reason(Throwable e, File file) {
     Throwable root = e;
     while (root.getCause() != null) {
       root = root.getCause();
     }
-    return root.getMessage();
+    return root.getMessage().replace(file + ": ", "");
   }
 }

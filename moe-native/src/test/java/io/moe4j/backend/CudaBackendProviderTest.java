@@ -2,6 +2,7 @@ package io.moe4j.backend;
 
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.moe4j.child.ChildJvm;
 import org.junit.jupiter.api.Test;
 
 /** A process that sees no GPU, whether the CUDA library is there or not. */

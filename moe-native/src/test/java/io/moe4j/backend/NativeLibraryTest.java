@@ -3,6 +3,7 @@ package io.moe4j.backend;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.moe4j.child.ChildJvm;
 import io.moe4j.global.moe4j;
 import java.io.File;
 import java.io.IOException;
@@ -32,6 +33,11 @@ final class NativeLibraryTest {
   @Test
   void aFreshProcessOpensTheCpu() throws Exception {
     assertEquals("opened cpu\n", ChildJvm.open("cpu"));
+  }
+
+  @Test
+  void aFreshProcessOpensTheCpuFromNamedModules() throws Exception {
+    assertEquals("opened cpu\n", ChildJvm.openWithModules("cpu"));
   }
 
   @Test
@@ -70,7 +76,7 @@ final class NativeLibraryTest {
     compile("int moe4j_abi_version(void) { return " + moe4j.MOE4J_ABI_VERSION + "; }\n");
     copy("libjnimoe4j.so");
     String output = ChildJvm.open("cpu", pathsFirst());
-    assertStartsWith("NativeLibraryException: " + folder + "/libjnimoe4j.so does not load", output);
+    assertStartsWith("NativeLibraryException: cannot load " + folder + "/libjnimoe4j.so: ", output);
     assertContains("undefined symbol: moe4j_", output);
   }
 
@@ -79,7 +85,7 @@ final class NativeLibraryTest {
     Files.writeString(folder.resolve("libmoe4j.so"), "not a library");
     copy("libjnimoe4j.so");
     String output = ChildJvm.open("cpu", pathsFirst());
-    assertStartsWith("NativeLibraryException: " + folder + "/libmoe4j.so does not load", output);
+    assertContains("NativeLibraryException: cannot load " + folder + "/libmoe4j.so: ", output);
   }
 
   private void copy(String file) throws IOException {

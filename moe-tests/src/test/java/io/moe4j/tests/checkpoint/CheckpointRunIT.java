@@ -132,8 +132,7 @@ class CheckpointRunIT {
                 .routing(RoutingSpec.deepSeekV3(4, 2, 2.5f))
                 .build(),
             null,
-            8)
-        .withActivation(1f, 0f, Float.POSITIVE_INFINITY);
+            8);
   }
 
   private List<double[]> tokens(int count) {

@@ -13,7 +13,7 @@ import java.util.Map;
 import java.util.stream.Collectors;
 
 /** Writes safetensors files: a length, a JSON header, the tensors' bytes. */
-final class SafetensorsBuilder {
+public final class SafetensorsBuilder {
 
   @SuppressWarnings("ArrayRecordComponent")
   private record Entry(String dtype, long[] shape, byte[] data) {}
@@ -21,18 +21,27 @@ final class SafetensorsBuilder {
   private final Map<String, Entry> entries = new LinkedHashMap<>();
 
   /** Adds a tensor; the data follow in the order of the calls. */
-  SafetensorsBuilder add(String name, String dtype, byte[] data, long... shape) {
+  public SafetensorsBuilder add(String name, String dtype, byte[] data, long... shape) {
     entries.put(name, new Entry(dtype, shape, data));
     return this;
   }
 
-  /** Removes a tensor. */
-  void remove(String name) {
-    entries.remove(name);
+  /** Removes the tensor of this name. */
+  public void remove(String name) {
+    if (entries.remove(name) == null) {
+      throw new AssertionError("no tensor " + name);
+    }
+  }
+
+  /** Removes all tensors whose names begin so. */
+  public void removeAll(String prefix) {
+    if (!entries.keySet().removeIf(name -> name.startsWith(prefix))) {
+      throw new AssertionError("no tensors " + prefix + "*");
+    }
   }
 
   /** Writes one file. */
-  void write(Path file) throws IOException {
+  public void write(Path file) throws IOException {
     write(file, entries);
   }
 

@@ -5,7 +5,6 @@ import io.moe4j.DType;
 import io.moe4j.MoeSpec;
 import io.moe4j.QuantFormat;
 import io.moe4j.RoutingMethod;
-import io.moe4j.RoutingSpec;
 import io.moe4j.tests.fixtures.Bytes;
 import io.moe4j.tests.fixtures.ExpertDraws;
 import io.moe4j.tests.fixtures.TestExpert;
@@ -44,13 +43,14 @@ record TestBlock(
   /** A choice that float32 rounding of the logits cannot turn. */
   private static final double DECISIVE = 1e-4;
 
-  /** Random numbers for a layer without shared experts. */
+  /** Random numbers for a layer of plain SwiGLU without shared experts. */
   static TestBlock draw(MoeSpec spec, DType biasDtype, long seed) {
     SplittableRandom random = new SplittableRandom(seed);
     ExpertDraws draws = new ExpertDraws(spec, biasDtype, random);
     List<TestExpert> experts =
         Stream.generate(draws::next)
             .limit(spec.numExperts())
+            .map(TestBlock::plain)
             .map(TestBlock::withUpScaleOfAThird)
             .toList();
     double deviation = 1 / Math.sqrt(spec.hiddenSize());
@@ -216,10 +216,5 @@ record TestBlock(
     return IntStream.range(0, count)
         .mapToDouble(i -> Bytes.round(DType.BF16, random.nextGaussian() * deviation))
         .toArray();
-  }
-
-  /** Routing of gpt-oss. */
-  static RoutingSpec renormalize() {
-    return RoutingSpec.of(RoutingMethod.RENORMALIZE);
   }
 }

@@ -1,0 +1,177 @@
+package io.moe4j.autotune;
+
+import com.google.common.collect.ImmutableList;
+import io.moe4j.MoeDevice;
+import io.moe4j.autotune.profile.TuningKey;
+import io.moe4j.autotune.search.BucketResult;
+import io.moe4j.autotune.store.BlockedTactic;
+import io.moe4j.autotune.store.Blocklist;
+import io.moe4j.autotune.store.BundledPlans;
+import io.moe4j.autotune.store.Environment;
+import io.moe4j.autotune.store.ImportReport;
+import io.moe4j.autotune.store.Plan;
+import io.moe4j.autotune.store.StoreException;
+import io.moe4j.autotune.store.TacticCacheV1;
+import io.moe4j.autotune.store.TunedEntry;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Consumer;
+
+/**
+ * What is known about one opened device: its tunings from all sources, its blocklist and its cache.
+ * Trouble with files is told and survived. Safe from any thread. Does not keep the device.
+ */
+final class DeviceTunings {
+  private final Environment environment;
+  private final Tunings tunings = new Tunings();
+  private final Blocklist blocklist = new Blocklist();
+  private final Map<TuningKey, BucketResult> results = new ConcurrentHashMap<>();
+  private final Optional<TacticCacheV1> cache;
+  private final Consumer<String> trouble;
+  private final AtomicBoolean writeFailed = new AtomicBoolean();
+
+  /** Held while the device is measured: two measurements at once would measure each other. */
+  private final ReentrantLock measuring = new ReentrantLock();
+
+  DeviceTunings(MoeDevice device, TunerOptions options, Consumer<String> trouble) {
+    this.environment = Environment.of(device);
+    this.trouble = trouble;
+    this.cache = options.cacheDirectory().map(root -> TacticCacheV1.below(root, environment));
+    loadCache();
+    options.blocklists().forEach(this::loadBlocklist);
+    // A plan that was named first has the last word.
+    options.plans().reverse().forEach(plan -> importPlan(plan, device));
+    if (options.bundledPlans()) {
+      for (Plan plan : BundledPlans.load(trouble)) {
+        ImportReport.of(plan, device)
+            .applied()
+            .forEach(entry -> tunings.put(TuningSource.BUNDLED, entry));
+      }
+    }
+  }
+
+  private void loadCache() {
+    if (cache.isPresent()) {
+      try {
+        cache.get().load().forEach(entry -> tunings.put(TuningSource.CACHED, entry));
+        cache.get().loadBlocked().forEach(blocklist::add);
+      } catch (StoreException e) {
+        trouble.accept(e.getMessage());
+      }
+      cache.get().takeDamage().forEach(trouble);
+    }
+  }
+
+  private void loadBlocklist(Path file) {
+    try {
+      blocklist
+          .load(file, environment)
+          .forEach(mismatch -> trouble.accept("blocklist " + file + " is not used: " + mismatch));
+    } catch (StoreException e) {
+      trouble.accept(e.getMessage());
+    }
+  }
+
+  ImportReport importPlan(Plan plan, MoeDevice device) {
+    ImportReport report = ImportReport.of(plan, device);
+    report.applied().forEach(entry -> tunings.put(TuningSource.PLAN, entry));
+    report.rejected().stream()
+        .map(rejection -> "a plan's tunings are not used: " + rejection.reason())
+        .distinct()
+        .forEach(trouble);
+    return report;
+  }
+
+  Environment environment() {
+    return environment;
+  }
+
+  Tunings tunings() {
+    return tunings;
+  }
+
+  Blocklist blocklist() {
+    return blocklist;
+  }
+
+  ReentrantLock measuring() {
+    return measuring;
+  }
+
+  Plan plan() {
+    return Plan.of(environment, tunings.all());
+  }
+
+  /**
+   * Whether a bucket need not be profiled: a complete tuning of it was measured, cached, perhaps by
+   * another process just now, or planned. What comes with a jar does not keep anybody from
+   * measuring.
+   */
+  boolean isSettled(TuningKey key) {
+    Optional<Tunings.Found> known = tunings.get(key);
+    if (known.isPresent()
+        && known.get().source() != TuningSource.BUNDLED
+        && known.get().entry().complete()) {
+      return true;
+    }
+    Optional<TunedEntry> stored =
+        cache.flatMap(files -> files.get(key)).filter(TunedEntry::complete);
+    stored.ifPresent(entry -> tunings.put(TuningSource.CACHED, entry));
+    return stored.isPresent();
+  }
+
+  /** Keeps a tuning, here and on the disk; a cut short one never takes a complete one's place. */
+  void keep(TunedEntry entry) {
+    tunings.put(TuningSource.MEASURED, entry);
+    if (cache.isPresent()) {
+      boolean better =
+          entry.complete() || cache.get().get(entry.key()).filter(TunedEntry::complete).isEmpty();
+      if (better) {
+        writing(() -> cache.get().put(entry));
+      }
+    }
+  }
+
+  /** Keeps a tactic from being run again. */
+  void block(BlockedTactic tactic) {
+    if (blocklist.add(tactic) && cache.isPresent()) {
+      writing(() -> cache.get().block(tactic));
+    }
+  }
+
+  private void writing(Runnable write) {
+    try {
+      write.run();
+    } catch (StoreException e) {
+      // A full disk fails every write; it is told once.
+      if (writeFailed.compareAndSet(false, true)) {
+        trouble.accept(e.getMessage() + "; tunings last as long as this process");
+      }
+    }
+    cache.orElseThrow().takeDamage().forEach(trouble);
+  }
+
+  /** Remembers a search, for rankings. */
+  void remember(BucketResult result) {
+    results.put(result.key(), result);
+  }
+
+  /** The search of a bucket by this process. */
+  Optional<BucketResult> result(TuningKey key) {
+    return Optional.ofNullable(results.get(key));
+  }
+
+  /** All searches by this process. */
+  ImmutableList<BucketResult> results() {
+    return ImmutableList.copyOf(results.values());
+  }
+
+  void clear() {
+    tunings.clear();
+    results.clear();
+  }
+}

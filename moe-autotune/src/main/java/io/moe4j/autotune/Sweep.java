@@ -1,0 +1,178 @@
+package io.moe4j.autotune;
+
+import com.google.common.base.Stopwatch;
+import com.google.common.collect.ImmutableList;
+import io.moe4j.RoutingSkew;
+import io.moe4j.autotune.isolation.Crash;
+import io.moe4j.autotune.isolation.IsolatedProbe;
+import io.moe4j.autotune.isolation.Trial;
+import io.moe4j.autotune.profile.Candidate;
+import io.moe4j.autotune.profile.TokenBuckets;
+import io.moe4j.autotune.profile.TunedOperation;
+import io.moe4j.autotune.profile.TuningKey;
+import io.moe4j.autotune.search.BucketResult;
+import io.moe4j.autotune.search.Decision;
+import io.moe4j.autotune.search.TacticSearch;
+import io.moe4j.autotune.store.BlockedTactic;
+import io.moe4j.autotune.store.Blocklist;
+import io.moe4j.autotune.store.TunedEntry;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * Tunes the buckets of one operation that are not settled yet, small ones first, and keeps each
+ * result as soon as it is there. Confined to one thread.
+ */
+final class Sweep {
+  private final DeviceTunings device;
+  private final TunerOptions options;
+  private final TuningScope scope;
+  private final StatisticsCollector statistics;
+  private final Optional<IsolatedProbe> probe;
+  private final List<BucketResult> results = new ArrayList<>();
+  private final List<TuningKey> settled = new ArrayList<>();
+  private final List<BlockedTactic> blocked = new ArrayList<>();
+
+  Sweep(
+      DeviceTunings device,
+      TunerOptions options,
+      TuningScope scope,
+      StatisticsCollector statistics,
+      Optional<IsolatedProbe> probe) {
+    this.device = device;
+    this.options = options;
+    this.scope = scope;
+    this.statistics = statistics;
+    this.probe = probe;
+  }
+
+  /** Tunes every variant's every bucket. */
+  TuningReport run(TunedOperation operation) {
+    Stopwatch stopwatch = Stopwatch.createStarted(options.ticker());
+    device.measuring().lock();
+    try {
+      operation.variants().forEach(this::tuneVariant);
+    } finally {
+      device.measuring().unlock();
+    }
+    return report(stopwatch);
+  }
+
+  /** Tunes one bucket, settled or not. */
+  void runBucket(TunedOperation operation, long tokens) {
+    device.measuring().lock();
+    try {
+      tune(operation, search(operation), tokens, 0, 1);
+    } finally {
+      device.measuring().unlock();
+    }
+  }
+
+  private void tuneVariant(TunedOperation operation) {
+    List<Long> unsettled = new ArrayList<>();
+    operation
+        .buckets()
+        .values()
+        .forEach(
+            tokens -> {
+              TuningKey key = new TuningKey(operation.family(), tokens);
+              if (device.isSettled(key)) {
+                settled.add(key);
+              } else {
+                unsettled.add(tokens);
+              }
+            });
+    if (!unsettled.isEmpty()) {
+      probe.ifPresent(process -> tryIsolated(process, operation, unsettled));
+      TacticSearch search = search(operation);
+      for (int i = 0; i < unsettled.size(); i++) {
+        tune(operation, search, unsettled.get(i), i, unsettled.size());
+      }
+    }
+  }
+
+  private TacticSearch search(TunedOperation operation) {
+    return new TacticSearch(
+        operation,
+        options.search(),
+        scope.budget(),
+        memoryBudget(operation),
+        device.blocklist(),
+        scope.listener());
+  }
+
+  private long memoryBudget(TunedOperation operation) {
+    return options.memoryBudget() > 0
+        ? options.memoryBudget()
+        : Math.max(MIN_MEMORY_BUDGET, operation.device().info().memoryBytes() / 8);
+  }
+
+  private static final long MIN_MEMORY_BUDGET = 256L << 20;
+
+  private void tryIsolated(IsolatedProbe process, TunedOperation operation, List<Long> buckets) {
+    List<Trial> trials = new ArrayList<>();
+    for (long tokens : buckets) {
+      for (Candidate candidate : operation.candidates(operation.shapes(tokens))) {
+        trials.add(new Trial(candidate.tactic().name(), tokens));
+      }
+    }
+    String runner = operation.runners().get(0).name();
+    for (Crash crash : process.run(trials)) {
+      block(
+          new BlockedTactic(
+              operation.family().operation(),
+              runner,
+              crash.trial().tactic(),
+              crash.cause() + " at " + crash.trial().tokens() + " tokens"));
+    }
+  }
+
+  private void tune(
+      TunedOperation operation, TacticSearch search, long tokens, int bucket, int buckets) {
+    TuningKey key = new TuningKey(operation.family(), tokens);
+    scope.listener().bucketStarted(key, bucket, buckets);
+    TunerEvents.BucketTuned event = new TunerEvents.BucketTuned();
+    event.begin();
+    BucketResult result = search.search(tokens);
+    event.record(result);
+    results.add(result);
+    statistics.add(result);
+    device.remember(result);
+    for (BlockedTactic tactic : Blocklist.generate(List.of(result)).tactics()) {
+      block(tactic);
+    }
+    for (Map.Entry<RoutingSkew, Decision> decision : result.decisions().entrySet()) {
+      device.keep(entry(operation.buckets(), result, decision.getKey(), decision.getValue()));
+    }
+    scope.listener().bucketFinished(result);
+  }
+
+  private static TunedEntry entry(
+      TokenBuckets buckets, BucketResult result, RoutingSkew skew, Decision decision) {
+    return new TunedEntry(
+        result.key().withSkew(skew),
+        buckets.served(result.key().tokens()),
+        decision.candidate().runner().name(),
+        decision.candidate().tactic().name(),
+        Math.round(decision.nanos()),
+        Math.round(decision.defaultNanos()),
+        decision.noise(),
+        result.status() == BucketResult.Status.TUNED);
+  }
+
+  private void block(BlockedTactic tactic) {
+    blocked.add(tactic);
+    device.block(tactic);
+  }
+
+  private TuningReport report(Stopwatch stopwatch) {
+    return new TuningReport(
+        device.environment(),
+        ImmutableList.copyOf(results),
+        ImmutableList.copyOf(settled),
+        ImmutableList.copyOf(blocked),
+        stopwatch.elapsed());
+  }
+}

@@ -1,0 +1,83 @@
+package io.moe4j.autotune;
+
+import io.moe4j.RoutingSkew;
+import io.moe4j.autotune.search.BucketResult;
+import io.moe4j.autotune.search.Decision;
+import jdk.jfr.Category;
+import jdk.jfr.Description;
+import jdk.jfr.Event;
+import jdk.jfr.Label;
+import jdk.jfr.Name;
+import jdk.jfr.StackTrace;
+
+/** What the tuner tells the flight recorder. */
+final class TunerEvents {
+  private TunerEvents() {}
+
+  @Name("io.moe4j.BucketTuned")
+  @Label("Bucket tuned")
+  @Description("One token bucket of one operation was searched for its best tactic")
+  @Category("moe4j")
+  @StackTrace(false)
+  static final class BucketTuned extends Event {
+    @Label("Key")
+    String key;
+
+    @Label("Status")
+    String status;
+
+    @Label("Detail")
+    String detail;
+
+    @Label("Tactics tried")
+    int tactics;
+
+    @Label("Launches")
+    long launches;
+
+    @Label("Chosen tactic")
+    String tactic;
+
+    @Label("Speed-up over the default")
+    double speedup;
+
+    void record(BucketResult result) {
+      end();
+      if (shouldCommit()) {
+        key = result.key().toString();
+        status = result.status().name();
+        detail = result.detail();
+        tactics = result.timings().size();
+        launches = result.launches();
+        // The blend of all distributions, or the only one.
+        Decision decision =
+            result
+                .decisions()
+                .getOrDefault(
+                    RoutingSkew.UNKNOWN,
+                    result.decisions().values().stream().findFirst().orElse(null));
+        if (decision != null) {
+          tactic = decision.candidate().toString();
+          speedup = decision.speedup();
+        }
+        commit();
+      }
+    }
+  }
+
+  @Name("io.moe4j.ShapeUncovered")
+  @Label("Shape uncovered")
+  @Description("A shape was launched for the first time for which no tuning was made")
+  @Category("moe4j")
+  @StackTrace(false)
+  static final class ShapeUncovered extends Event {
+    @Label("Key")
+    String key;
+
+    @Label("Tactic used instead")
+    String tactic;
+
+    @Label("Source of that tactic")
+    String source;
+  }
+}

@@ -1,0 +1,30 @@
+package io.moe4j.autotune.isolation;
+
+import com.google.common.collect.ImmutableMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/** What ended a process, in words. */
+final class ExitCause {
+  /** The virtual machine reports a fault before it aborts itself, which hides the first signal. */
+  private static final Pattern REPORTED = Pattern.compile("#\\s+(SIG[A-Z]+) \\(0x");
+
+  private static final int SIGNALLED = 128;
+  private static final ImmutableMap<Integer, String> NAMES =
+      ImmutableMap.of(
+          4, "SIGILL", 6, "SIGABRT", 7, "SIGBUS", 8, "SIGFPE", 9, "SIGKILL", 11, "SIGSEGV");
+
+  private ExitCause() {}
+
+  static String of(int exitCode, String output) {
+    Matcher reported = REPORTED.matcher(output);
+    if (reported.find()) {
+      return reported.group(1);
+    }
+    if (exitCode > SIGNALLED) {
+      int signal = exitCode - SIGNALLED;
+      return NAMES.getOrDefault(signal, "signal " + signal);
+    }
+    return "exit code " + exitCode;
+  }
+}

@@ -1,0 +1,72 @@
+package io.moe4j.autotune.isolation;
+
+import com.google.common.collect.ImmutableMap;
+import io.moe4j.MoeDevice;
+import io.moe4j.MoeException;
+import io.moe4j.MoeLayer;
+import io.moe4j.RoutingSkew;
+import io.moe4j.Stream;
+import io.moe4j.Tactic;
+import io.moe4j.autotune.profile.MoeOperation;
+import io.moe4j.autotune.profile.ProfileInputs;
+import io.moe4j.autotune.profile.TokenBuckets;
+import io.moe4j.autotune.profile.TunableRunner;
+import io.moe4j.autotune.profile.TunedOperation;
+import java.io.IOException;
+
+/**
+ * The other process: reads a {@link ProbeRequest} from its standard input and says on its standard
+ * output which trial it begins and which it has survived.
+ */
+final class ProbeMain {
+  /** Begins the lines that count; whatever else a library prints does not. */
+  static final String PREFIX = "moe4j-probe: ";
+
+  static final String READY = "ready";
+  static final String BEGIN = "begin ";
+  static final String END = "end ";
+
+  private ProbeMain() {}
+
+  /** Runs all trials. */
+  public static void main(String[] arguments) throws IOException {
+    ProbeRequest request = ProbeRequest.parse(System.in.readAllBytes());
+    try (MoeDevice device = MoeDevice.open(request.device(), request.options());
+        MoeLayer layer =
+            device.prepare(request.spec(), new SyntheticWeights(request.spec(), request.bias()))) {
+      say(READY);
+      for (int i = 0; i < request.trials().size(); i++) {
+        say(BEGIN + i);
+        run(layer, request, request.trials().get(i));
+        say(END + i);
+      }
+    }
+  }
+
+  /** A refusal is an answer, and not this process's business. */
+  private static void run(MoeLayer layer, ProbeRequest request, Trial trial) {
+    TunedOperation operation =
+        MoeOperation.of(
+            layer,
+            request.kind(),
+            TokenBuckets.of(trial.tokens()),
+            ImmutableMap.of(RoutingSkew.UNIFORM, 1.0));
+    TunableRunner runner = operation.runners().get(0);
+    try (ProfileInputs inputs = ProfileInputs.allocateOne(operation, trial.tokens());
+        TunableRunner.Prepared prepared = runner.prepare(inputs.rows())) {
+      for (Tactic tactic : runner.tactics(operation.shapes(trial.tokens()))) {
+        if (tactic.name().equals(trial.tactic())) {
+          prepared.launch(0, tactic, Stream.DEFAULT);
+          layer.device().synchronize(Stream.DEFAULT);
+        }
+      }
+    } catch (MoeException e) {
+      say(e.getMessage());
+    }
+  }
+
+  private static void say(String what) {
+    System.out.println(PREFIX + what);
+    System.out.flush();
+  }
+}

@@ -1,0 +1,179 @@
+package io.moe4j.autotune.profile;
+
+import com.google.common.collect.ImmutableList;
+import io.moe4j.DeviceMemoryException;
+import io.moe4j.OwnedTensor;
+import io.moe4j.RoutingSkew;
+import io.moe4j.Stream;
+import io.moe4j.Tensor;
+import io.moe4j.TensorSpec;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * Real tensors for one profile of an operation, on its device: for each distribution of routing a
+ * rotation of copies that together are larger than the last-level cache, so that each timed launch
+ * finds its inputs as cold as production does. Owns what it made; close it after the runs.
+ */
+public final class ProfileInputs implements AutoCloseable {
+  /** Caches that a rotation fills; one would leave what lies at its edge warm. */
+  private static final long ROTATION_CACHES = 3;
+
+  private static final int MAX_COPIES = 16;
+  private static final long UNKNOWN_CACHE_BYTES = 32L << 20;
+
+  private final ImmutableList<RoutingSkew> skews;
+  private final int copies;
+  private final List<OwnedTensor> owned = new ArrayList<>();
+  private final ImmutableList<ImmutableList<Optional<Tensor>>> rows;
+
+  private ProfileInputs(TunedOperation operation, long tokens, int copies) {
+    this.skews = operation.skews().keySet().asList();
+    this.copies = copies;
+    ImmutableList<Optional<TensorSpec>> shapes = operation.shapes(tokens);
+    try {
+      this.rows = make(operation, shapes);
+    } catch (RuntimeException e) {
+      close();
+      throw e;
+    }
+  }
+
+  /**
+   * Makes the tensors for a number of tokens, with as many copies as the cache asks for and memory
+   * allows.
+   *
+   * @param memoryBudget most bytes that they may take
+   * @throws DeviceMemoryException when the budget or the device has no room for a single copy
+   */
+  public static ProfileInputs allocate(TunedOperation operation, long tokens, long memoryBudget) {
+    long copyBytes = 0;
+    long launchBytes = operation.weightBytes().applyAsLong(tokens);
+    ImmutableList<Optional<TensorSpec>> shapes = operation.shapes(tokens);
+    for (int i = 0; i < shapes.size(); i++) {
+      if (operation.inputs().get(i) instanceof ProfileInput.Synthesized made) {
+        long bytes = shapes.get(i).orElseThrow().bytes();
+        if (bytes > Integer.MAX_VALUE) {
+          throw new DeviceMemoryException(
+              "profile of "
+                  + tokens
+                  + " tokens: input "
+                  + i
+                  + " has "
+                  + bytes
+                  + " bytes, more than a profile can fill");
+        }
+        launchBytes += bytes;
+        copyBytes += made.bySkew() ? bytes * operation.skews().size() : bytes;
+      }
+    }
+    if (copyBytes > memoryBudget) {
+      throw new DeviceMemoryException(
+          "profile of "
+              + tokens
+              + " tokens: its inputs have "
+              + copyBytes
+              + " bytes, more than the memory budget of "
+              + memoryBudget);
+    }
+    long affordable = copyBytes == 0 ? MAX_COPIES : memoryBudget / copyBytes;
+    int copies = (int) Math.min(affordable, copiesForCache(operation, launchBytes));
+    while (true) {
+      try {
+        return new ProfileInputs(operation, tokens, copies);
+      } catch (DeviceMemoryException e) {
+        if (copies == 1) {
+          throw e;
+        }
+        copies /= 2;
+      }
+    }
+  }
+
+  /** Makes a single copy, whatever it takes. */
+  public static ProfileInputs allocateOne(TunedOperation operation, long tokens) {
+    return new ProfileInputs(operation, tokens, 1);
+  }
+
+  private static long copiesForCache(TunedOperation operation, long launchBytes) {
+    long cache = operation.device().info().lastLevelCacheBytes();
+    long rotation = ROTATION_CACHES * (cache > 0 ? cache : UNKNOWN_CACHE_BYTES);
+    return Math.max(1, Math.min(MAX_COPIES, rotation / Math.max(1, launchBytes)));
+  }
+
+  private ImmutableList<ImmutableList<Optional<Tensor>>> make(
+      TunedOperation operation, ImmutableList<Optional<TensorSpec>> shapes) {
+    int largest =
+        shapes.stream().flatMap(Optional::stream).mapToInt(s -> (int) s.bytes()).max().orElse(0);
+    ByteBuffer scratch = ByteBuffer.allocate(largest).order(ByteOrder.LITTLE_ENDIAN);
+    List<List<Optional<Tensor>>> made = new ArrayList<>();
+    for (RoutingSkew skew : skews) {
+      for (int copy = 0; copy < copies; copy++) {
+        List<Optional<Tensor>> row = new ArrayList<>();
+        for (int i = 0; i < operation.inputs().size(); i++) {
+          ProfileInput input = operation.inputs().get(i);
+          boolean sameForAllSkews =
+              input instanceof ProfileInput.Synthesized synthesized && !synthesized.bySkew();
+          row.add(
+              sameForAllSkews && made.size() >= copies
+                  ? made.get(copy).get(i)
+                  : tensor(operation, input, shapes.get(i), new Draw(skew, copy, i), scratch));
+        }
+        made.add(row);
+      }
+    }
+    return made.stream().map(ImmutableList::copyOf).collect(ImmutableList.toImmutableList());
+  }
+
+  private Optional<Tensor> tensor(
+      TunedOperation operation,
+      ProfileInput input,
+      Optional<TensorSpec> shape,
+      Draw draw,
+      ByteBuffer scratch) {
+    if (input instanceof ProfileInput.Shared shared) {
+      return Optional.of(shared.tensor());
+    }
+    if (!(input instanceof ProfileInput.Synthesized synthesized)) {
+      return Optional.empty();
+    }
+    TensorSpec spec = shape.orElseThrow();
+    OwnedTensor tensor = operation.device().allocate(spec);
+    owned.add(tensor);
+    ByteBuffer contents = scratch.clear().slice(0, (int) spec.bytes());
+    contents.order(ByteOrder.LITTLE_ENDIAN);
+    synthesized.initializer().fill(spec, draw, contents);
+    operation.device().copyToDevice(tensor, contents.clear(), Stream.DEFAULT);
+    return Optional.of(tensor);
+  }
+
+  /** Distributions that there are inputs for. */
+  public ImmutableList<RoutingSkew> skews() {
+    return skews;
+  }
+
+  /** Copies of each distribution's inputs. */
+  public int copies() {
+    return copies;
+  }
+
+  /** All inputs, at {@link #index}. */
+  public ImmutableList<ImmutableList<Optional<Tensor>>> rows() {
+    return rows;
+  }
+
+  /** Position of one copy of a distribution's inputs in {@link #rows}. */
+  public int index(RoutingSkew skew, int copy) {
+    return skews.indexOf(skew) * copies + copy;
+  }
+
+  /** Frees the tensors. */
+  @Override
+  public void close() {
+    owned.forEach(OwnedTensor::close);
+    owned.clear();
+  }
+}

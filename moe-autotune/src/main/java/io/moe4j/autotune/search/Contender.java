@@ -1,0 +1,118 @@
+package io.moe4j.autotune.search;
+
+import com.google.common.collect.ImmutableMap;
+import io.moe4j.RoutingSkew;
+import io.moe4j.autotune.profile.Candidate;
+import io.moe4j.autotune.search.TacticTiming.Outcome;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+
+/** A candidate with what was measured of it so far. Confined to one thread. */
+final class Contender {
+  /** Assumed where fewer samples than three say nothing about noise. */
+  private static final double UNKNOWN_NOISE = 0.05;
+
+  private final Candidate candidate;
+  private final int order;
+  private final Map<RoutingSkew, List<Double>> samples = new EnumMap<>(RoutingSkew.class);
+  private Outcome outcome = Outcome.MEASURED;
+  private String detail = "";
+
+  /**
+   * A candidate without samples.
+   *
+   * @param order its place in the list; 0 is the default
+   */
+  Contender(Candidate candidate, int order) {
+    this.candidate = candidate;
+    this.order = order;
+  }
+
+  Candidate candidate() {
+    return candidate;
+  }
+
+  int order() {
+    return order;
+  }
+
+  void add(RoutingSkew skew, double nanos) {
+    samples.computeIfAbsent(skew, key -> new ArrayList<>()).add(nanos);
+  }
+
+  void drop(Outcome outcome, String detail) {
+    this.outcome = outcome;
+    this.detail = detail;
+  }
+
+  boolean running() {
+    return outcome == Outcome.MEASURED;
+  }
+
+  /** Passes that are complete, i.e. have a sample of each distribution. */
+  int passes(Iterable<RoutingSkew> skews) {
+    int passes = Integer.MAX_VALUE;
+    for (RoutingSkew skew : skews) {
+      passes = Math.min(passes, samples.getOrDefault(skew, List.of()).size());
+    }
+    return passes;
+  }
+
+  double median(RoutingSkew skew) {
+    return Statistics.median(toArray(samples.get(skew)));
+  }
+
+  /** Blend of the median times. */
+  double nanos(Map<RoutingSkew, Double> blend) {
+    double sum = 0;
+    double weights = 0;
+    for (Map.Entry<RoutingSkew, Double> part : blend.entrySet()) {
+      sum += part.getValue() * median(part.getKey());
+      weights += part.getValue();
+    }
+    return sum / weights;
+  }
+
+  /**
+   * This contender's time in units of the default's, blended over distributions. Both ran in each
+   * pass, close together: what slowed a whole pass down cancels out.
+   */
+  RelativeTime relativeTo(Contender reference, Map<RoutingSkew, Double> blend) {
+    int passes = Math.min(passes(blend.keySet()), reference.passes(blend.keySet()));
+    double[] ratios = new double[passes];
+    for (int pass = 0; pass < passes; pass++) {
+      double weights = 0;
+      for (Map.Entry<RoutingSkew, Double> part : blend.entrySet()) {
+        double own = samples.get(part.getKey()).get(pass);
+        double other = reference.samples.get(part.getKey()).get(pass);
+        ratios[pass] += part.getValue() * own / other;
+        weights += part.getValue();
+      }
+      ratios[pass] /= weights;
+    }
+    double noise = passes < 3 ? UNKNOWN_NOISE : Statistics.medianError(ratios);
+    return new RelativeTime(candidate, order, Statistics.median(ratios), noise);
+  }
+
+  TacticTiming timing() {
+    ImmutableMap.Builder<RoutingSkew, Double> medians = ImmutableMap.builder();
+    int count = 0;
+    for (Map.Entry<RoutingSkew, List<Double>> entry : samples.entrySet()) {
+      medians.put(entry.getKey(), Statistics.median(toArray(entry.getValue())));
+      count += entry.getValue().size();
+    }
+    return new TacticTiming(
+        candidate.runner().name(),
+        candidate.tactic().name(),
+        outcome,
+        detail,
+        medians.buildOrThrow(),
+        count);
+  }
+
+  private static double[] toArray(List<Double> values) {
+    return values.stream().mapToDouble(Double::doubleValue).toArray();
+  }
+}

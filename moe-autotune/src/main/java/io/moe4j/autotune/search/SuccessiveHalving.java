@@ -1,0 +1,308 @@
+package io.moe4j.autotune.search;
+
+import com.google.common.collect.ImmutableMap;
+import com.google.common.collect.ImmutableSet;
+import io.moe4j.DeviceException;
+import io.moe4j.RoutingSkew;
+import io.moe4j.autotune.profile.Candidate;
+import io.moe4j.autotune.profile.ProfileInputs;
+import io.moe4j.autotune.profile.TunedOperation;
+import io.moe4j.autotune.profile.TuningKey;
+import io.moe4j.autotune.search.TacticTiming.Outcome;
+import java.util.Comparator;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Stream;
+
+/**
+ * One bucket's race. Every tactic is timed once; round after round the slower ones leave and the
+ * others are timed again, taking turns, so that most of the time goes into the few that are hard to
+ * tell apart. The default takes part in every round. Confined to one thread.
+ */
+final class SuccessiveHalving {
+  private static final int PASSES_PER_ROUND = 2;
+
+  private final TunedOperation operation;
+  private final TuningKey key;
+  private final Contender reference;
+  private final List<Contender> challengers;
+  private final Measurement measurement;
+  private final CorrectnessGate gate;
+  private final DecisionRule rule;
+  private final SearchOptions options;
+  private final SearchBudget budget;
+  private final SearchListener listener;
+  private final ImmutableSet<RoutingSkew> skews;
+  private final ImmutableMap<RoutingSkew, ImmutableMap<RoutingSkew, Double>> targets;
+  private boolean cutShort;
+
+  SuccessiveHalving(
+      TunedOperation operation,
+      TuningKey key,
+      List<Contender> contenders,
+      ProfileInputs inputs,
+      Measurement measurement,
+      SearchOptions options,
+      SearchBudget budget,
+      SearchListener listener) {
+    this.operation = operation;
+    this.key = key;
+    this.reference = contenders.get(0);
+    this.challengers = contenders.subList(1, contenders.size());
+    this.measurement = measurement;
+    this.gate = new CorrectnessGate(operation, inputs);
+    this.rule = new DecisionRule(options);
+    this.options = options;
+    this.budget = budget;
+    this.listener = listener;
+    this.skews = operation.skews().keySet();
+    this.targets = targets(operation.skews());
+  }
+
+  /** What is chosen for: each distribution by itself and, where there are several, their blend. */
+  private static ImmutableMap<RoutingSkew, ImmutableMap<RoutingSkew, Double>> targets(
+      ImmutableMap<RoutingSkew, Double> skews) {
+    Map<RoutingSkew, ImmutableMap<RoutingSkew, Double>> targets = new LinkedHashMap<>();
+    skews.keySet().forEach(skew -> targets.put(skew, ImmutableMap.of(skew, 1.0)));
+    if (skews.size() > 1) {
+      targets.put(RoutingSkew.UNKNOWN, skews);
+    }
+    return ImmutableMap.copyOf(targets);
+  }
+
+  /** Runs the race; why it failed, if it did. */
+  Optional<String> run() {
+    try {
+      Optional<String> unusable = openWithReference();
+      if (unusable.isPresent()) {
+        return unusable;
+      }
+      timeEachOnce();
+      while (running().count() > options.finalists() && !outOfTime()) {
+        if (!eliminate()) {
+          break;
+        }
+        pass(PASSES_PER_ROUND);
+      }
+      timeFinalists();
+      return Optional.empty();
+    } catch (ReferenceFailedException e) {
+      return Optional.of("the default tactic failed: " + e.getCause().getMessage());
+    }
+  }
+
+  /** Whether the budget ended before the race did. */
+  boolean cutShort() {
+    return cutShort;
+  }
+
+  /** The choices. */
+  ImmutableMap<RoutingSkew, Decision> decisions() {
+    ImmutableMap.Builder<RoutingSkew, Decision> decisions = ImmutableMap.builder();
+    targets.forEach((target, blend) -> decisions.put(target, decide(blend)));
+    return decisions.buildOrThrow();
+  }
+
+  private Decision decide(ImmutableMap<RoutingSkew, Double> blend) {
+    DecisionRule.Verdict verdict = rule.judge(relativeTimes(blend));
+    double defaultNanos = reference.nanos(blend);
+    if (verdict.winner().isEmpty()) {
+      double noise = reference.relativeTo(reference, blend).noise();
+      return new Decision(
+          reference.candidate(), defaultNanos, defaultNanos, noise, "default: " + verdict.reason());
+    }
+    RelativeTime winner = verdict.winner().get();
+    return new Decision(
+        winner.candidate(),
+        challengers.get(winner.order() - 1).nanos(blend),
+        defaultNanos,
+        winner.noise(),
+        verdict.reason());
+  }
+
+  private List<RelativeTime> relativeTimes(ImmutableMap<RoutingSkew, Double> blend) {
+    return running()
+        .filter(challenger -> challenger.passes(blend.keySet()) > 0)
+        .map(challenger -> challenger.relativeTo(reference, blend))
+        .toList();
+  }
+
+  private Stream<Contender> running() {
+    return challengers.stream().filter(Contender::running);
+  }
+
+  private boolean outOfTime() {
+    cutShort |= budget.expired() || Thread.currentThread().isInterrupted();
+    return cutShort;
+  }
+
+  private Optional<String> openWithReference() {
+    for (RoutingSkew skew : skews) {
+      sampleReference(skew, true);
+      Optional<String> unusable = gate.acceptReference(skew);
+      if (unusable.isPresent()) {
+        return unusable;
+      }
+    }
+    return Optional.empty();
+  }
+
+  private void timeEachOnce() {
+    for (Contender challenger : challengers) {
+      if (challenger.running()) {
+        if (outOfTime()) {
+          challenger.drop(Outcome.ELIMINATED, "the time budget ended first");
+        } else {
+          firstPass(challenger);
+        }
+        report((challenger.order() + 1.0) / (challengers.size() + 1));
+      }
+    }
+  }
+
+  private void firstPass(Contender challenger) {
+    for (RoutingSkew skew : skews) {
+      double fastest =
+          Stream.concat(Stream.of(reference), running())
+              .filter(other -> other != challenger && other.passes(List.of(skew)) > 0)
+              .mapToDouble(other -> other.median(skew))
+              .min()
+              .orElseThrow();
+      try {
+        sample(challenger, skew, true);
+      } catch (RuntimeException e) {
+        drop(challenger, e);
+        return;
+      }
+      Optional<String> disagreement = gate.disagreement(skew);
+      if (disagreement.isPresent()) {
+        drop(challenger, Outcome.REJECTED, disagreement.get());
+        return;
+      }
+      double slowdown = challenger.median(skew) / fastest;
+      if (slowdown > options.abandonFactor()) {
+        drop(challenger, Outcome.ELIMINATED, slowdown + " times the fastest one's time");
+        return;
+      }
+    }
+  }
+
+  /** Sends the slower ones home; false if all stay, each being among the best for some target. */
+  private boolean eliminate() {
+    int keep =
+        (int)
+            Math.max(
+                options.finalists(),
+                (running().count() + options.keepOneIn() - 1) / options.keepOneIn());
+    Set<Candidate> kept = new HashSet<>();
+    for (ImmutableMap<RoutingSkew, Double> blend : targets.values()) {
+      relativeTimes(blend).stream()
+          .sorted(Comparator.comparingDouble(RelativeTime::ratio))
+          .limit(keep)
+          .forEach(time -> kept.add(time.candidate()));
+    }
+    List<Contender> leaving =
+        running().filter(challenger -> !kept.contains(challenger.candidate())).toList();
+    leaving.forEach(
+        challenger -> drop(challenger, Outcome.ELIMINATED, "slower than those that went on"));
+    return !leaving.isEmpty();
+  }
+
+  private void timeFinalists() {
+    while (running().findAny().isPresent() && !outOfTime()) {
+      int passes = reference.passes(skews);
+      if (passes >= options.maxPasses() || (passes >= options.minPasses() && decided())) {
+        return;
+      }
+      pass(1);
+    }
+  }
+
+  private boolean decided() {
+    return targets.values().stream()
+        .flatMap(blend -> relativeTimes(blend).stream())
+        .noneMatch(rule::open);
+  }
+
+  private void pass(int count) {
+    for (int i = 0; i < count; i++) {
+      List<Contender> field = Stream.concat(Stream.of(reference), running()).toList();
+      int first = reference.passes(skews) % field.size();
+      for (int turn = 0; turn < field.size() && !outOfTime(); turn++) {
+        Contender contender = field.get((first + turn) % field.size());
+        for (RoutingSkew skew : skews) {
+          sampleOrDrop(contender, skew);
+        }
+        report(1.0);
+      }
+    }
+  }
+
+  private void sampleOrDrop(Contender contender, RoutingSkew skew) {
+    if (contender == reference) {
+      sampleReference(skew, false);
+    } else if (contender.running()) {
+      try {
+        sample(contender, skew, false);
+      } catch (RuntimeException e) {
+        drop(contender, e);
+      }
+    }
+  }
+
+  private void sampleReference(RoutingSkew skew, boolean first) {
+    try {
+      sample(reference, skew, first);
+    } catch (RuntimeException e) {
+      throw new ReferenceFailedException(e);
+    }
+  }
+
+  private void sample(Contender contender, RoutingSkew skew, boolean first) {
+    if (first) {
+      gate.poison(skew);
+      int warmups =
+          contender.passes(List.of(skews.iterator().next())) == 0 ? options.warmupLaunches() : 0;
+      for (int i = 0; i < warmups; i++) {
+        measurement.launchOnce(operation, contender.candidate(), skew);
+      }
+    }
+    contender.add(skew, measurement.sample(contender.candidate(), skew));
+  }
+
+  private void drop(Contender challenger, RuntimeException failure) {
+    drop(
+        challenger,
+        failure instanceof DeviceException ? Outcome.FAULTED : Outcome.FAILED,
+        String.valueOf(failure.getMessage()));
+  }
+
+  private void drop(Contender challenger, Outcome outcome, String detail) {
+    challenger.drop(outcome, detail);
+    measurement.forget(challenger.candidate());
+  }
+
+  private void report(double progress) {
+    ImmutableMap<RoutingSkew, Double> blend = operation.skews();
+    RelativeTime best =
+        relativeTimes(blend).stream()
+            .min(Comparator.comparingDouble(RelativeTime::ratio))
+            .filter(time -> time.ratio() < 1)
+            .orElseGet(() -> reference.relativeTo(reference, blend));
+    listener.tacticMeasured(
+        key, progress, best.candidate().tactic().name(), 1 / best.ratio(), budget.remaining());
+  }
+
+  /** Ends the race: without the default's time nothing can be compared. */
+  private static final class ReferenceFailedException extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+
+    ReferenceFailedException(RuntimeException cause) {
+      super(cause);
+    }
+  }
+}

@@ -1,0 +1,142 @@
+package io.moe4j.autotune.search;
+
+import com.google.common.collect.ImmutableList;
+import com.google.common.collect.ImmutableMap;
+import io.moe4j.DeviceMemoryException;
+import io.moe4j.RoutingSkew;
+import io.moe4j.autotune.profile.Candidate;
+import io.moe4j.autotune.profile.ProfileInputs;
+import io.moe4j.autotune.profile.TunedOperation;
+import io.moe4j.autotune.profile.TuningKey;
+import io.moe4j.autotune.search.BucketResult.Status;
+import io.moe4j.autotune.search.TacticTiming.Outcome;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * Searches the buckets of one operation, one after the other, within one budget. What is learned of
+ * a tactic in a small bucket saves trying it in a larger one. Confined to one thread.
+ */
+public final class TacticSearch {
+  private final TunedOperation operation;
+  private final SearchOptions options;
+  private final SearchBudget budget;
+  private final long memoryBudget;
+  private final TacticFilter filter;
+  private final SearchListener listener;
+  private final List<Standings> past = new ArrayList<>();
+
+  /** How many times the fastest tactic's time each one took in a bucket, by name. */
+  private record Standings(long tokens, Map<String, Double> slowdowns) {}
+
+  /**
+   * A search.
+   *
+   * @param memoryBudget most bytes of device memory for the inputs of a profile
+   */
+  public TacticSearch(
+      TunedOperation operation,
+      SearchOptions options,
+      SearchBudget budget,
+      long memoryBudget,
+      TacticFilter filter,
+      SearchListener listener) {
+    this.operation = operation;
+    this.options = options;
+    this.budget = budget;
+    this.memoryBudget = memoryBudget;
+    this.filter = filter;
+    this.listener = listener;
+  }
+
+  /** Searches one bucket. Whatever a tactic or the memory does, the answer is a result. */
+  public BucketResult search(long tokens) {
+    TuningKey key = new TuningKey(operation.family(), tokens);
+    if (budget.expired()) {
+      return BucketResult.none(key, Status.SKIPPED, "the time budget is spent");
+    }
+    List<Contender> contenders = contenders(tokens);
+    if (contenders.isEmpty()) {
+      return BucketResult.none(key, Status.FAILED, "no runner has a tactic for these shapes");
+    }
+    try (ProfileInputs inputs = ProfileInputs.allocate(operation, tokens, memoryBudget);
+        Measurement measurement = new Measurement(operation, inputs)) {
+      SuccessiveHalving race =
+          new SuccessiveHalving(
+              operation, key, contenders, inputs, measurement, options, budget, listener);
+      Optional<String> failure = race.run();
+      remember(tokens, contenders);
+      return new BucketResult(
+          key,
+          failure.isPresent() ? Status.FAILED : race.cutShort() ? Status.CUT_SHORT : Status.TUNED,
+          failure.orElse(race.cutShort() ? "the time budget ended first" : ""),
+          failure.isPresent() ? ImmutableMap.of() : race.decisions(),
+          contenders.stream().map(Contender::timing).collect(ImmutableList.toImmutableList()),
+          inputs.copies(),
+          measurement.launches());
+    } catch (DeviceMemoryException e) {
+      return BucketResult.none(key, Status.SKIPPED, e.getMessage());
+    }
+  }
+
+  /** All tactics of all runners, the default first; those not worth or fit to run are dropped. */
+  private List<Contender> contenders(long tokens) {
+    List<Contender> contenders = new ArrayList<>();
+    for (Candidate candidate : operation.candidates(operation.shapes(tokens))) {
+      Contender contender = new Contender(candidate, contenders.size());
+      contenders.add(contender);
+      if (contender.order() > 0) {
+        drop(contender, tokens);
+      }
+    }
+    return contenders;
+  }
+
+  private void drop(Contender contender, long tokens) {
+    Candidate candidate = contender.candidate();
+    Optional<String> reason =
+        filter.reasonAgainst(
+            operation.family().operation(), candidate.runner().name(), candidate.tactic().name());
+    if (reason.isPresent()) {
+      contender.drop(Outcome.BLOCKLISTED, reason.get());
+    } else if (hopeless(candidate, tokens)) {
+      contender.drop(Outcome.HOPELESS, "too slow for fewer tokens");
+    }
+  }
+
+  /**
+   * Whether a tactic cannot win any more. More tokens never take it less time, and take the fastest
+   * one at most proportionally more: who was four times as slow for 16 tokens is no faster for 32.
+   */
+  private boolean hopeless(Candidate candidate, long tokens) {
+    for (Standings standings : past) {
+      double slowdown = standings.slowdowns().getOrDefault(candidate.toString(), 1.0);
+      if (standings.tokens() <= tokens && slowdown > 1.1 * tokens / standings.tokens()) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private void remember(long tokens, List<Contender> contenders) {
+    Map<String, Double> slowdowns = new HashMap<>();
+    for (RoutingSkew skew : operation.skews().keySet()) {
+      double fastest =
+          contenders.stream()
+              .map(Contender::timing)
+              .mapToDouble(timing -> timing.medianNanos().getOrDefault(skew, Double.MAX_VALUE))
+              .min()
+              .orElse(Double.MAX_VALUE);
+      for (Contender contender : contenders) {
+        Double nanos = contender.timing().medianNanos().get(skew);
+        if (nanos != null) {
+          slowdowns.merge(contender.candidate().toString(), nanos / fastest, Math::min);
+        }
+      }
+    }
+    past.add(new Standings(tokens, slowdowns));
+  }
+}

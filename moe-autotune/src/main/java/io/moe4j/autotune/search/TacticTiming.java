@@ -1,0 +1,46 @@
+package io.moe4j.autotune.search;
+
+import com.google.common.collect.ImmutableMap;
+import io.moe4j.RoutingSkew;
+
+/**
+ * What a search found out about one tactic.
+ *
+ * @param runner name of the runner
+ * @param tactic name of the tactic
+ * @param outcome how far it came
+ * @param detail why it came no further; empty for {@link Outcome#MEASURED}
+ * @param medianNanos median time of a launch for each distribution that was timed
+ * @param samples timed runs, over all distributions
+ */
+public record TacticTiming(
+    String runner,
+    String tactic,
+    Outcome outcome,
+    String detail,
+    ImmutableMap<RoutingSkew, Double> medianNanos,
+    int samples) {
+
+  /** How far a tactic came. */
+  public enum Outcome {
+    /** Measured to the end. */
+    MEASURED,
+    /** Too slow: not measured any further. */
+    ELIMINATED,
+    /** Too slow for fewer tokens already: not tried. */
+    HOPELESS,
+    /** On the blocklist: not tried. */
+    BLOCKLISTED,
+    /** A launch of it was refused or failed. */
+    FAILED,
+    /** The device reported a failure while it ran: never to be tried again. */
+    FAULTED,
+    /** Its output disagreed with the default's: never to be tried again. */
+    REJECTED;
+
+    /** Whether a tactic that came to this end belongs on the blocklist. */
+    public boolean isDefect() {
+      return this == FAULTED || this == REJECTED;
+    }
+  }
+}

@@ -1,0 +1,2 @@
+/** One layer, many threads, many runs: the same bits, and no byte more. */
+package io.moe4j.tests.sharing;
