@@ -134,6 +134,16 @@ TEST_F(FusedMoeCuda, AgreesWithTheOracleForManyExperts) {
   }
 }
 
+/** K loops long enough for every ring of stages to come round several times; small otherwise. */
+TEST_F(FusedMoeCuda, AgreesWithTheOracleWhenRingsComeRound) {
+  Random random(22);
+  for (const int32_t format : {MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_BF16}) {
+    const RandomLayer drawn =
+        sized_layer(random, format, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 2880, 128, 2, 1);
+    expect_oracle_output(random, drawn, 9);
+  }
+}
+
 /** Whole K loops of the layers that matter, fewer experts, sampled tokens. */
 TEST_F(FusedMoeCuda, AgreesWithTheOracleOnRealShapes) {
   struct Shape {
