@@ -25,6 +25,10 @@ Device open_device(const Options& options) {
   return Device::cpu(options.threads, options.max_instruction_set.c_str());
 }
 
+const char* units(const moe4j_device_info& info) {
+  return info.kind == MOE4J_CPU ? "threads" : "multiprocessors";
+}
+
 struct Measurement {
   int64_t tokens;
   std::string tactic;
@@ -49,8 +53,8 @@ class Report {
   }
 
   void begin(const LayerCase& layer) const {
-    std::printf("\n%s, %s, %d threads, %s routing\n", layer.name, format_name(layer.weight_format),
-                info_.compute_units, routing_name());
+    std::printf("\n%s, %s, %d %s, %s routing\n", layer.name, format_name(layer.weight_format),
+                info_.compute_units, units(info_), routing_name());
     std::printf("%7s %10s %10s %8s %8s %9s %7s  %s\n", "tokens", "median us", "min us", "experts",
                 "GB/s", "GFLOP/s", "floor", "tactic");
   }
@@ -96,11 +100,10 @@ std::vector<int32_t> choose_tactics(const Options& options, const Device& device
                            std::to_string(tokens) + " tokens");
 }
 
-Measurement measure(const Options& options, const Device& device, const Layer& layer,
-                    const std::vector<std::unique_ptr<BenchLaunch>>& launches, int64_t tokens,
-                    int32_t tactic) {
+Measurement measure(const Options& options, const Device& device, const LaunchTimer& timer,
+                    const Layer& layer, const std::vector<std::unique_ptr<BenchLaunch>>& launches,
+                    int64_t tokens, int32_t tactic) {
   const Buffer workspace(device, layer.workspace_bytes(tactic, tokens));
-  const LaunchTimer timer(device);
   double active = 0;
   for (const auto& launch : launches) {
     active += static_cast<double>(launch->active_experts()) / static_cast<double>(launches.size());
@@ -118,15 +121,14 @@ Measurement measure(const Options& options, const Device& device, const Layer& l
 void run(const Options& options) {
   const Device device = open_device(options);
   const moe4j_device_info info = device.info();
-  if (info.kind != MOE4J_CPU) {
-    throw std::runtime_error("--device: timing of CUDA devices is not built in yet");
-  }
-  const Ceilings ceilings = measure_cpu_ceilings(info.compute_units);
-  std::printf("%s, %d threads, %s\n", info.name, info.compute_units, info.instruction_sets);
-  std::printf("ceilings: read %.1f GB/s, %s %.1f GFLOP/s\n", ceilings.read_bytes_per_second * 1e-9,
-              ceilings.multiplier, ceilings.bf16_flops_per_second * 1e-9);
+  const Ceilings ceilings = measure_ceilings(info);
+  std::printf("%s, %d %s, %s\n", info.name, info.compute_units, units(info), info.instruction_sets);
+  std::printf("ceilings: memory %.1f GB/s, %s %.1f GFLOP/s\n",
+              ceilings.read_bytes_per_second * 1e-9, ceilings.multiplier,
+              ceilings.bf16_flops_per_second * 1e-9);
   if (options.only_ceilings) return;
 
+  const LaunchTimer timer(device);
   Report report(options, info, ceilings);
   for (const LayerCase& layer_case : options.layers) {
     const Layer layer = make_layer(device, layer_case);
@@ -139,7 +141,7 @@ void run(const Options& options) {
             device, layer_case, routing.draw(tokens, layer_case.top_k), tokens, 100 + i));
       }
       for (const int32_t tactic : choose_tactics(options, device, layer, tokens)) {
-        report.add(layer_case, measure(options, device, layer, launches, tokens, tactic));
+        report.add(layer_case, measure(options, device, timer, layer, launches, tokens, tactic));
       }
     }
   }

@@ -28,12 +28,12 @@ struct alignas(16) ExpertScalars {
 struct Routing {
   int64_t tokens;
   int32_t top_k;
-  int32_t shared;        // S
-  int32_t num_experts;   // E
-  int32_t local_offset;  // of the experts held here
-  int32_t local_experts; // L, without shared ones
-  const int32_t* packed;       // id << 16 | bf16, or NULL:
-  const int32_t* ids;          // anything: what is not in [0, E) contributes nothing
+  int32_t shared;         // S
+  int32_t num_experts;    // E
+  int32_t local_offset;   // of the experts held here
+  int32_t local_experts;  // L, without shared ones
+  const int32_t* packed;  // id << 16 | bf16, or NULL:
+  const int32_t* ids;     // anything: what is not in [0, E) contributes nothing
   const void* weights;
   bool weights_are_bf16;
 
@@ -43,18 +43,18 @@ struct Routing {
 
 /** Where (token, slot) pairs went: rows ordered by expert, then token, without gaps. */
 struct Permutation {
-  int32_t* offsets;    // [experts + 1] first row of each expert
+  int32_t* offsets;      // [experts + 1] first row of each expert
   int32_t* row_token;    // [rows]
   int32_t* row_storage;  // [rows] its row in TiledRows
-  int32_t* row_pair;   // [rows] token * slots + slot
-  int32_t* pair_row;   // [T * slots], -1 where the slot contributes nothing
+  int32_t* row_pair;     // [rows] token * slots + slot
+  int32_t* pair_row;     // [T * slots], -1 where the slot contributes nothing
 };
 
 /**
  * Tokens as GEMMs read them: rows grouped by expert, blocks of 64 K after one another, and inside a
  * row's 128 bytes of a block the 16-byte chunks XORed with the row's last three bits. So the tokens
- * of a tile are contiguous for each block, and already swizzled as wgmma and ldmatrix want them: one
- * bulk copy fetches them. K is padded with zeros; what padding rows hold does not matter.
+ * of a tile are contiguous for each block, and already swizzled as wgmma and ldmatrix want them:
+ * one bulk copy fetches them. K is padded with zeros; what padding rows hold does not matter.
  *
  *   element (row, k) at bytes  ((k / 64) * capacity + row) * 128 + ((k % 64 / 8) ^ (row % 8)) * 16
  *                              + k % 8 * 2
@@ -93,8 +93,8 @@ struct Epilogue {
   const int32_t* row_pair;
   int32_t top_k;
   int32_t slots;
-  TiledRows tiled_output;        // GEMM1: BF16; unused if `output` is given
-  void* output;                  // [rows, features], BF16 or F32
+  TiledRows tiled_output;  // GEMM1: BF16; unused if `output` is given
+  void* output;            // [rows, features], BF16 or F32
   bool output_f32;
 };
 
@@ -103,7 +103,7 @@ struct GroupedGemm {
   const uint8_t* weights;
   WeightLayout layout;
   int32_t experts;
-  const int32_t* offsets;     // [experts + 1]
+  const int32_t* offsets;  // [experts + 1]
   TiledRows tokens;
   Epilogue epilogue;
 };
@@ -111,19 +111,19 @@ struct GroupedGemm {
 /** A whole layer for up to eight tokens: what the decode kernels need. */
 struct DecodeLayer {
   Routing routing;
-  bool routing_is_input;       // else a kernel of this launch wrote it
+  bool routing_is_input;  // else a kernel of this launch wrote it
   const uint8_t* gate_up;
   const uint8_t* down;
   WeightLayout gate_up_layout;
   WeightLayout down_layout;
-  const uint16_t* tokens;      // BF16 [T, hidden]
-  int32_t hidden;              // multiples of 64
+  const uint16_t* tokens;  // BF16 [T, hidden]
+  int32_t hidden;          // multiples of 64
   int32_t intermediate;
-  Epilogue epilogue;           // of GEMM1, without its output
-  uint16_t* h;                 // [T * slots, intermediate], fragment order
-  const float* down_bias;      // [experts, hidden] or NULL
-  const float* addend;         // [T, hidden] or NULL
-  void* output;                // [T, hidden]
+  Epilogue epilogue;       // of GEMM1, without its output
+  uint16_t* h;             // [T * slots, intermediate], fragment order
+  const float* down_bias;  // [experts, hidden] or NULL
+  const float* addend;     // [T, hidden] or NULL
+  void* output;            // [T, hidden]
   bool output_f32;
 };
 

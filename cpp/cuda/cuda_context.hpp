@@ -10,7 +10,8 @@ struct CudaContext {
   int32_t index = 0;
   int32_t multiprocessors = 0;
   int32_t compute_capability = 0;  // 10 * major + minor
-  bool dependent_launch = false;   // the kernels that run here wait for their predecessors themselves
+  bool dependent_launch =
+      false;  // the kernels that run here wait for their predecessors themselves
   std::atomic<int64_t> live_bytes{0};
   std::atomic<int64_t> live_allocations{0};
   std::atomic<int64_t> live_layers{0};

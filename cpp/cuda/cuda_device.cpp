@@ -155,8 +155,7 @@ class CudaDevice final : public Device {
   Status dequantize(int32_t format, int64_t rows, int64_t k, const void* codes, const void* scales,
                     float tensor_scale, float* destination, void* stream) noexcept override {
     const DeviceGuard guard(context_.index);
-    return launch_dequantize(stream_of(stream), format, rows, k,
-                             static_cast<const uint8_t*>(codes),
+    return launch_dequantize(stream_of(stream), format, rows, k, static_cast<const uint8_t*>(codes),
                              static_cast<const uint8_t*>(scales), tensor_scale, destination);
   }
 
@@ -182,9 +181,9 @@ class CudaDevice final : public Device {
                        void* stream) noexcept override {
     const DeviceGuard guard(context_.index);
     return launch_router_logits(
-        stream_of(stream), {tokens, hidden_size, num_experts, hidden_states,
-                            hidden_dtype == MOE4J_BF16, weight, weight_dtype == MOE4J_BF16, bias,
-                            bias_dtype == MOE4J_BF16, logits});
+        stream_of(stream),
+        {tokens, hidden_size, num_experts, hidden_states, hidden_dtype == MOE4J_BF16, weight,
+         weight_dtype == MOE4J_BF16, bias, bias_dtype == MOE4J_BF16, logits});
   }
 
  private:
@@ -201,9 +200,9 @@ Status count_devices(int32_t* count) noexcept {
   if (*count > 0) return Status::ok();
   cudaGetLastError();
   try {
-    return {MOE4J_OK, std::string("CUDA: found no device: ") +
-                          (error == cudaSuccess ? "the driver lists none"
-                                                : cudaGetErrorString(error))};
+    return {MOE4J_OK,
+            std::string("CUDA: found no device: ") +
+                (error == cudaSuccess ? "the driver lists none" : cudaGetErrorString(error))};
   } catch (const std::bad_alloc&) {
     return Status::ok();
   }

@@ -109,8 +109,8 @@ class CudaLayer final : public Layer {
     }
     if (!suits(id, tokens)) {
       return invalid_argument(
-          "tactic: found %d (%s), expected one that moe4j_layer_tactics() lists for %lld tokens", id,
-          tactic(id).name, static_cast<long long>(tokens));
+          "tactic: found %d (%s), expected one that moe4j_layer_tactics() lists for %lld tokens",
+          id, tactic(id).name, static_cast<long long>(tokens));
     }
     // Kernels count rows in 32 bits.
     const int64_t slots = desc().top_k + desc().num_fused_shared_experts;

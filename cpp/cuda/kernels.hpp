@@ -60,18 +60,18 @@ struct Finalize {
 void launch_finalize(Chain& chain, const Finalize& args);
 
 /**
- * Rows of a GEMM's tokens, in the order of the permutation, from whatever the caller gave: BF16 as it
- * is; or as the matrix units of another GPU would see it, quantized (or given as codes) and decoded
- * to the BF16 that holds code * block scale exactly. Tensor scales stay out; epilogues multiply by
- * them.
+ * Rows of a GEMM's tokens, in the order of the permutation, from whatever the caller gave: BF16 as
+ * it is; or as the matrix units of another GPU would see it, quantized (or given as codes) and
+ * decoded to the BF16 that holds code * block scale exactly. Tensor scales stay out; epilogues
+ * multiply by them.
  */
 struct FillTokens {
-  int32_t format;         // BF16, NVFP4 or MXFP8: what the tokens become
-  bool are_codes;         // `source` holds codes of `format` already
-  bool source_f32;        // else BF16
-  int32_t k;              // elements of a row
-  const void* source;     // [*, k]
-  const uint8_t* scales;  // of codes
+  int32_t format;              // BF16, NVFP4 or MXFP8: what the tokens become
+  bool are_codes;              // `source` holds codes of `format` already
+  bool source_f32;             // else BF16
+  int32_t k;                   // elements of a row
+  const void* source;          // [*, k]
+  const uint8_t* scales;       // of codes
   const int32_t* row_source;   // row -> row of `source`; NULL: the same
   const int32_t* row_storage;  // row -> row of `output`
   const int32_t* offsets;      // [experts + 1]

@@ -1,10 +1,10 @@
 // Orders (token, slot) pairs by expert, then token: count, scan and scatter.
 //
 // A block looks at 1024 tokens, one a thread, and sets in shared memory, for each expert, a bit for
-// each token that chose it. An expert's count is the number of its bits, a pair's rank the number of
-// bits below its own, and a bit that is already set betrays an expert chosen twice. Setting bits has
-// no order that could change from run to run. Up to 1024 tokens one block does everything; beyond,
-// a first kernel leaves each block's counts for all blocks of the second.
+// each token that chose it. An expert's count is the number of its bits, a pair's rank the number
+// of bits below its own, and a bit that is already set betrays an expert chosen twice. Setting bits
+// has no order that could change from run to run. Up to 1024 tokens one block does everything;
+// beyond, a first kernel leaves each block's counts for all blocks of the second.
 #include "cuda/kernels.hpp"
 #include "cuda/ptx/grid_dependency.cuh"
 #include "cuda/routing.cuh"
@@ -31,18 +31,15 @@ struct Bitmaps {
     before = reinterpret_cast<uint16_t*>(totals + count + 1);
   }
 
-  static constexpr int32_t bytes(int32_t experts) {
-    return experts * (kWords * 6 + 8) + 4;
-  }
+  static constexpr int32_t bytes(int32_t experts) { return experts * (kWords * 6 + 8) + 4; }
 };
 
 /** The slots of one token: calls `use` with each slot and its local expert, -1 for none. */
 template <class Use>
 __device__ __forceinline__ void for_each_slot(const Routing& routing, int64_t token, Use&& use) {
   for (int32_t s = 0; s < routing.slots(); ++s) {
-    use(s, s < routing.top_k
-               ? local_expert(routing, routed_id(routing, token * routing.top_k + s))
-               : routing.local_experts + s - routing.top_k);
+    use(s, s < routing.top_k ? local_expert(routing, routed_id(routing, token * routing.top_k + s))
+                             : routing.local_experts + s - routing.top_k);
   }
 }
 

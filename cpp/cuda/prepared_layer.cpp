@@ -35,9 +35,9 @@ Status copy_rows(uint8_t* destination, const HostRows& rows, cudaStream_t stream
   const auto bytes = static_cast<size_t>(rows.row_bytes);
   const auto count = static_cast<size_t>(rows.rows);
   if (rows.contiguous()) {
-    return cuda_status(cudaMemcpyAsync(destination, rows.data, bytes * count,
-                                       cudaMemcpyHostToDevice, stream),
-                       "copying weights to the device");
+    return cuda_status(
+        cudaMemcpyAsync(destination, rows.data, bytes * count, cudaMemcpyHostToDevice, stream),
+        "copying weights to the device");
   }
   return cuda_status(
       cudaMemcpy2DAsync(destination, bytes, rows.data, static_cast<size_t>(rows.stride), bytes,
@@ -75,8 +75,7 @@ Status PreparedLayer::create(const moe4j_layer_desc& desc) noexcept {
   }
   MOE4J_RETURN_IF_ERROR(gate_up_.allocate(experts() * gate_up_layout_.expert_bytes()));
   MOE4J_RETURN_IF_ERROR(down_.allocate(experts() * down_layout_.expert_bytes()));
-  MOE4J_RETURN_IF_ERROR(
-      scalars_.allocate(experts() * static_cast<int64_t>(sizeof(ExpertScalars))));
+  MOE4J_RETURN_IF_ERROR(scalars_.allocate(experts() * static_cast<int64_t>(sizeof(ExpertScalars))));
   MOE4J_RETURN_IF_ERROR(surveys_.allocate(kMatrices * sizeof(ScaleSurvey)));
   return cuda_status(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking),
                      "creating a stream");
@@ -147,7 +146,8 @@ Status PreparedLayer::stage(const moe4j_expert_weights& weights, Staged* staged)
 Status PreparedLayer::set_expert(int32_t local_expert,
                                  const moe4j_expert_weights& weights) noexcept {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (sealed_) return invalid_argument("layer: found a sealed one, expected one still to be filled");
+  if (sealed_)
+    return invalid_argument("layer: found a sealed one, expected one still to be filled");
   const int32_t format = desc_.weight_format;
   const int64_t h = desc_.hidden_size;
   const int64_t i = desc_.intermediate_size;
@@ -174,9 +174,9 @@ Status PreparedLayer::set_expert(int32_t local_expert,
   MOE4J_RETURN_IF_ERROR(chain.status());
 
   ScaleSurvey found[kMatrices];
-  MOE4J_RETURN_IF_ERROR(cuda_status(
-      cudaMemcpyAsync(found, surveys, sizeof(found), cudaMemcpyDeviceToHost, stream_),
-      "reading scales"));
+  MOE4J_RETURN_IF_ERROR(
+      cuda_status(cudaMemcpyAsync(found, surveys, sizeof(found), cudaMemcpyDeviceToHost, stream_),
+                  "reading scales"));
   MOE4J_RETURN_IF_ERROR(cuda_status(cudaStreamSynchronize(stream_), "preparing weights"));
   for (int m = 0; m < kMatrices; ++m) {
     if (found[m].nan_complement == 0) continue;
@@ -196,10 +196,10 @@ Status PreparedLayer::set_expert(int32_t local_expert,
       weights.beta,
       weights.limit};
   MOE4J_RETURN_IF_ERROR(set_biases(local_expert, weights));
-  MOE4J_RETURN_IF_ERROR(cuda_status(
-      cudaMemcpyAsync(scalars_.as<ExpertScalars>() + local_expert, &scalars, sizeof(scalars),
-                      cudaMemcpyHostToDevice, stream_),
-      "copying scales to the device"));
+  MOE4J_RETURN_IF_ERROR(
+      cuda_status(cudaMemcpyAsync(scalars_.as<ExpertScalars>() + local_expert, &scalars,
+                                  sizeof(scalars), cudaMemcpyHostToDevice, stream_),
+                  "copying scales to the device"));
   MOE4J_RETURN_IF_ERROR(cuda_status(cudaStreamSynchronize(stream_), "preparing weights"));
   is_set_[static_cast<size_t>(local_expert)] = true;
   return Status::ok();
@@ -220,18 +220,19 @@ Status PreparedLayer::set_biases(int32_t expert, const moe4j_expert_weights& wei
 Status PreparedLayer::set_bias(int32_t expert, const moe4j_matrix& matrix, int32_t rows,
                                DeviceBuffer& buffer) noexcept {
   if (buffer.bytes() == 0) {  // experts without a bias have one of zeros
+    MOE4J_RETURN_IF_ERROR(buffer.allocate(static_cast<int64_t>(experts()) * rows *
+                                          static_cast<int64_t>(sizeof(float))));
     MOE4J_RETURN_IF_ERROR(
-        buffer.allocate(static_cast<int64_t>(experts()) * rows * static_cast<int64_t>(sizeof(float))));
-    MOE4J_RETURN_IF_ERROR(cuda_status(
-        cudaMemsetAsync(buffer.as(), 0, static_cast<size_t>(buffer.bytes()), stream_),
-        "clearing memory"));
+        cuda_status(cudaMemsetAsync(buffer.as(), 0, static_cast<size_t>(buffer.bytes()), stream_),
+                    "clearing memory"));
   }
   for (int32_t r = 0; r < rows; ++r) {
     const int64_t at = r * matrix.bias_stride;
     host_bias_[static_cast<size_t>(r)] =
-        matrix.bias == nullptr            ? 0.0f
-        : matrix.bias_dtype == MOE4J_BF16 ? bf16_to_f32(static_cast<const uint16_t*>(matrix.bias)[at])
-                                          : static_cast<const float*>(matrix.bias)[at];
+        matrix.bias == nullptr ? 0.0f
+        : matrix.bias_dtype == MOE4J_BF16
+            ? bf16_to_f32(static_cast<const uint16_t*>(matrix.bias)[at])
+            : static_cast<const float*>(matrix.bias)[at];
   }
   MOE4J_RETURN_IF_ERROR(cuda_status(
       cudaMemcpyAsync(buffer.as<float>() + static_cast<int64_t>(expert) * rows, host_bias_.data(),
@@ -244,8 +245,8 @@ Status PreparedLayer::seal() noexcept {
   const std::lock_guard<std::mutex> lock(mutex_);
   for (int32_t e = 0; e < experts(); ++e) {
     if (!is_set_[static_cast<size_t>(e)]) {
-      return invalid_argument("layer: found no weights of local expert %d, expected those of all %d",
-                              e, experts());
+      return invalid_argument(
+          "layer: found no weights of local expert %d, expected those of all %d", e, experts());
     }
   }
   staging_.release();

@@ -31,7 +31,9 @@ class PreparedLayer {
   bool sealed() const noexcept { return sealed_; }
   int64_t bytes() const noexcept;
   const moe4j_layer_desc& desc() const noexcept { return desc_; }
-  int32_t experts() const noexcept { return desc_.local_num_experts + desc_.num_fused_shared_experts; }
+  int32_t experts() const noexcept {
+    return desc_.local_num_experts + desc_.num_fused_shared_experts;
+  }
 
   WeightLayout gate_up_layout() const noexcept { return gate_up_layout_; }
   WeightLayout down_layout() const noexcept { return down_layout_; }

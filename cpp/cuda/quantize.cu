@@ -63,7 +63,8 @@ __device__ __forceinline__ void store_chunk(uint8_t* chunk, const float (&values
   uint32_t words[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    words[i] = round_bf16(values[2 * i]) | static_cast<uint32_t>(round_bf16(values[2 * i + 1])) << 16;
+    words[i] = round_bf16(values[2 * i]) | static_cast<uint32_t>(round_bf16(values[2 * i + 1]))
+                                               << 16;
   }
   *reinterpret_cast<uint4*>(chunk) = make_uint4(words[0], words[1], words[2], words[3]);
 }
@@ -145,9 +146,8 @@ __global__ void __launch_bounds__(kThreads) fill_tokens(const FillTokens args) {
     }
   }
   if (args.zeroed_k >= 0 && threadIdx.x < 8) {
-    *reinterpret_cast<uint4*>(
-        args.zeroed.chunk(storage, args.zeroed_k + static_cast<int32_t>(threadIdx.x) * 8)) =
-        make_uint4(0, 0, 0, 0);
+    *reinterpret_cast<uint4*>(args.zeroed.chunk(
+        storage, args.zeroed_k + static_cast<int32_t>(threadIdx.x) * 8)) = make_uint4(0, 0, 0, 0);
   }
 }
 
@@ -211,7 +211,9 @@ __global__ void __launch_bounds__(kThreads)
   destination[i] = row < rows && column < columns ? source[row * columns + column] : 0;
 }
 
-unsigned blocks_for(int64_t items) { return static_cast<unsigned>((items + kThreads - 1) / kThreads); }
+unsigned blocks_for(int64_t items) {
+  return static_cast<unsigned>((items + kThreads - 1) / kThreads);
+}
 
 Status launched(const char* name) { return cuda_status(cudaGetLastError(), name); }
 
@@ -237,9 +239,8 @@ Status launch_dequantize(cudaStream_t stream, int32_t format, int64_t rows, int6
                          const uint8_t* codes, const uint8_t* scales, float tensor_scale,
                          float* destination) {
   if (rows * k == 0) return Status::ok();
-  dequantize_elements<<<blocks_for(rows * k), kThreads, 0, stream>>>(format, rows * k, codes,
-                                                                     scales, tensor_scale,
-                                                                     destination);
+  dequantize_elements<<<blocks_for(rows * k), kThreads, 0, stream>>>(
+      format, rows * k, codes, scales, tensor_scale, destination);
   return launched("dequantize");
 }
 

@@ -159,9 +159,8 @@ __global__ void __launch_bounds__(kWarpsPerBlock * 32) route(const LogitRouting 
     scores.rank[i] = 0;
     if (e >= args.num_experts) continue;
     const int64_t index = token * args.num_experts + e;
-    logits[i] = args.logits_are_bf16
-                    ? load_bf16(static_cast<const uint16_t*>(args.logits) + index)
-                    : static_cast<const float*>(args.logits)[index];
+    logits[i] = args.logits_are_bf16 ? load_bf16(static_cast<const uint16_t*>(args.logits) + index)
+                                     : static_cast<const float*>(args.logits)[index];
     scores.rank[i] = logits[i];
     if (has_bias(args.method)) {
       scores.rank[i] = 1 / (1 + exp(-static_cast<double>(logits[i])));

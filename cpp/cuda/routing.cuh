@@ -17,8 +17,8 @@ __device__ __forceinline__ float routed_weight(const Routing& routing, int64_t s
     return __uint_as_float(static_cast<uint32_t>(routing.packed[slot]) << 16);
   }
   if (!routing.weights_are_bf16) return static_cast<const float*>(routing.weights)[slot];
-  return __uint_as_float(
-      static_cast<uint32_t>(static_cast<const uint16_t*>(routing.weights)[slot]) << 16);
+  return __uint_as_float(static_cast<uint32_t>(static_cast<const uint16_t*>(routing.weights)[slot])
+                         << 16);
 }
 
 __device__ __forceinline__ int32_t local_expert(const Routing& routing, int32_t id) {

@@ -17,7 +17,7 @@ constexpr int32_t last_of(std::initializer_list<int32_t> values) { return *(valu
 
 constexpr Tactic kRows[] = {
 #define MOE4J_SM80_GROUPED(name, tokens, warps, strips, ...) \
-  {name, Family::kSm80Grouped, 0, tokens, (warps) * (strips) * kStripRows, 1},
+  {name, Family::kSm80Grouped, 0, tokens, (warps) * (strips)*kStripRows, 1},
 #define MOE4J_DECODE(name, split) {name, Family::kDecode, 0, kDecodeTokens, 0, split},
 #include "tactics/sm80.def"
 #define MOE4J_SM90_GROUPED(name, blocks, stage_blocks, stages, ...) \
@@ -120,8 +120,9 @@ GroupedInstance grouped_instance(const Tactic& tactic, int32_t weight_format,
 }
 
 DecodeKernel decode_gate_up_kernel(const Tactic& tactic, int32_t weight_format) noexcept {
-  return with_format(weight_format,
-                     [&](auto format) { return decode_gate_up_instance<format.value>(tactic.row); });
+  return with_format(weight_format, [&](auto format) {
+    return decode_gate_up_instance<format.value>(tactic.row);
+  });
 }
 
 DecodeKernel decode_down_kernel(int32_t weight_format) noexcept {

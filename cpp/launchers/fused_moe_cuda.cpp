@@ -12,9 +12,7 @@ namespace {
 
 int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-int64_t slots(const moe4j_layer_desc& desc) {
-  return desc.top_k + desc.num_fused_shared_experts;
-}
+int64_t slots(const moe4j_layer_desc& desc) { return desc.top_k + desc.num_fused_shared_experts; }
 
 /** The most rows a permutation can have: no token has an expert twice. */
 int64_t max_rows(const moe4j_layer_desc& desc, int64_t tokens) {
@@ -23,8 +21,8 @@ int64_t max_rows(const moe4j_layer_desc& desc, int64_t tokens) {
 
 /** The caller's memory, cut up. */
 struct Workspace {
-  int32_t* ids;        // [T, k] routing from logits
-  float* weights;      // [T, k]
+  int32_t* ids;           // [T, k] routing from logits
+  float* weights;         // [T, k]
   int32_t* chunk_counts;  // of the permutation
   Permutation permutation;
   TiledRows x;         // [rows, H]
@@ -137,8 +135,7 @@ class FusedMoe {
     if (chosen.family == Family::kDecode && decode_can_run()) {
       decode(chosen);
     } else {
-      const int32_t id =
-          chosen.family == Family::kDecode ? fallback_tactic() : args_.tactic;
+      const int32_t id = chosen.family == Family::kDecode ? fallback_tactic() : args_.tactic;
       launch_permute(chain_, routing_, workspace_.chunk_counts, workspace_.permutation);
       fill_x();
       grouped(id, Projection::kGateUp, gate_up());
@@ -194,8 +191,8 @@ class FusedMoe {
     const int64_t units = std::min<int64_t>(args_.tokens * slots(desc_), layer_.experts()) *
                           layout.row_blocks * kStripsPerTile;
     const int64_t needed = ceil_div(units, kDecodeWarps / chosen.split);
-    const auto blocks =
-        static_cast<unsigned>(std::min<int64_t>(plan_.decode_blocks(args_.tactic, args_.tokens), needed));
+    const auto blocks = static_cast<unsigned>(
+        std::min<int64_t>(plan_.decode_blocks(args_.tactic, args_.tokens), needed));
     chain_.launch("decode_gate_up", decode_gate_up_kernel(chosen, desc_.weight_format),
                   dim3(blocks), kDecodeThreads,
                   decode_shared_bytes(args_.tokens, desc_.hidden_size), decode);
@@ -286,18 +283,17 @@ class FusedMoe {
     // No more blocks than tiles there can be.
     const int64_t rows = max_rows(desc_, args_.tokens);
     const int64_t token_tiles = std::min<int64_t>(rows, layer_.experts() + rows / chosen.tokens);
-    const int64_t tiles =
-        token_tiles * ceil_div(gemm.layout.row_blocks * kTileRows, chosen.rows);
-    const auto blocks = static_cast<unsigned>(
-        std::min<int64_t>(plan_.grouped_blocks(id, projection), tiles));
+    const int64_t tiles = token_tiles * ceil_div(gemm.layout.row_blocks * kTileRows, chosen.rows);
+    const auto blocks =
+        static_cast<unsigned>(std::min<int64_t>(plan_.grouped_blocks(id, projection), tiles));
     chain_.launch(chosen.name, instance.kernel, dim3(blocks), instance.threads,
                   instance.shared_bytes + schedule_bytes(layer_.experts()), gemm);
   }
 
   void finalize() {
-    launch_finalize(chain_, {routing_, workspace_.permutation.pair_row, workspace_.y,
-                             desc_.hidden_size, args_.addend, args_.output,
-                             args_.output_dtype == MOE4J_F32});
+    launch_finalize(chain_,
+                    {routing_, workspace_.permutation.pair_row, workspace_.y, desc_.hidden_size,
+                     args_.addend, args_.output, args_.output_dtype == MOE4J_F32});
   }
 
   void export_routing() {
@@ -330,10 +326,10 @@ Status LaunchPlan::make(const CudaContext& context, const moe4j_layer_desc& desc
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, max_shared),
         "asking for shared memory"));
     int per_multiprocessor = 0;
-    MOE4J_RETURN_IF_ERROR(cuda_status(
-        cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per_multiprocessor, kernel, threads,
-                                                      static_cast<size_t>(shared)),
-        "asking for the occupancy"));
+    MOE4J_RETURN_IF_ERROR(
+        cuda_status(cudaOccupancyMaxActiveBlocksPerMultiprocessor(
+                        &per_multiprocessor, kernel, threads, static_cast<size_t>(shared)),
+                    "asking for the occupancy"));
     *blocks = per_multiprocessor * context.multiprocessors;
     return Status::ok();
   };
@@ -348,9 +344,9 @@ Status LaunchPlan::make(const CudaContext& context, const moe4j_layer_desc& desc
       const auto* kernel =
           reinterpret_cast<const void*>(decode_gate_up_kernel(row, desc.weight_format));
       for (int64_t tokens = 1; decode_suits(desc, tokens); ++tokens) {
-        MOE4J_RETURN_IF_ERROR(
-            count_blocks(kernel, kDecodeThreads, decode_shared_bytes(tokens, desc.hidden_size),
-                         kMaxDecodeShared, &plan->decode_blocks_[i][static_cast<size_t>(tokens - 1)]));
+        MOE4J_RETURN_IF_ERROR(count_blocks(
+            kernel, kDecodeThreads, decode_shared_bytes(tokens, desc.hidden_size), kMaxDecodeShared,
+            &plan->decode_blocks_[i][static_cast<size_t>(tokens - 1)]));
       }
       continue;
     }

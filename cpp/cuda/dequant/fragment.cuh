@@ -138,8 +138,8 @@ struct Fragment<MOE4J_FORMAT_BF16> {
     Packed packed;
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      packed.registers[j] = *reinterpret_cast<const uint4*>(tile + strip * kLayout.code_bytes +
-                                                            j * 512 + lane * 16);
+      packed.registers[j] =
+          *reinterpret_cast<const uint4*>(tile + strip * kLayout.code_bytes + j * 512 + lane * 16);
     }
     return packed;
   }

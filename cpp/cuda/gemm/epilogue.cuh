@@ -1,7 +1,7 @@
 // From accumulators to memory: scales, bias, LoRA delta, activation, rounding.
 //
-// A thread holds, for one strip and 8 columns, what mma.cuh calls d[0..3]: strip rows g and g + 8 of
-// tokens 2t and 2t + 1. Which features the strip rows are, says weight_layout.hpp.
+// A thread holds, for one strip and 8 columns, what mma.cuh calls d[0..3]: strip rows g and g + 8
+// of tokens 2t and 2t + 1. Which features the strip rows are, says weight_layout.hpp.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -121,8 +121,8 @@ class StripEpilogue {
         const int64_t chosen = static_cast<int64_t>(token) * epilogue_.top_k + slot;
         const int32_t halves = epilogue_.gated ? 2 : 1;
         const int32_t half = epilogue_.gated ? kRow : 0;
-        value += load_bf16(epilogue_.lora_delta +
-                           (chosen * halves + half) * epilogue_.features + features_[kRow]);
+        value += load_bf16(epilogue_.lora_delta + (chosen * halves + half) * epilogue_.features +
+                           features_[kRow]);
       }
     }
     return value;
@@ -153,8 +153,8 @@ class StripEpilogue {
 
   __device__ __forceinline__ void store_one(int32_t column, int32_t feature, float value) const {
     if (epilogue_.output_f32) {
-      static_cast<float*>(epilogue_.output)[(row_begin_ + column) * int64_t{epilogue_.features} +
-                                            feature] = value;
+      static_cast<float*>(
+          epilogue_.output)[(row_begin_ + column) * int64_t{epilogue_.features} + feature] = value;
     } else {
       *address(column, feature) = round_bf16(value);
     }
@@ -199,7 +199,8 @@ __device__ __forceinline__ void store_columns(const Epilogue& options,
   for (int n = 0; n < kColumnTiles; ++n) {
     epilogue.store_any(n * 8 + column, d);
 #pragma unroll
-    for (int i = 0; i + 4 < kColumnTiles * 4; ++i) d[i] = d[i + 4];  // registers have no run-time index
+    for (int i = 0; i + 4 < kColumnTiles * 4; ++i)
+      d[i] = d[i + 4];  // registers have no run-time index
   }
 }
 

@@ -27,10 +27,7 @@ class Schedule {
   /** `shared` has schedule_bytes(). Called by all threads of the block. */
   __device__ Schedule(int32_t* shared, const int32_t* offsets, int32_t experts, int32_t row_tiles,
                       int32_t max_tokens)
-      : first_tile_(shared),
-        offsets_(offsets),
-        experts_(experts),
-        row_tiles_(row_tiles) {
+      : first_tile_(shared), offsets_(offsets), experts_(experts), row_tiles_(row_tiles) {
     for (int32_t e = static_cast<int32_t>(threadIdx.x); e < experts;
          e += static_cast<int32_t>(blockDim.x)) {
       shared[e + 1] = (offsets[e + 1] - offsets[e] + max_tokens - 1) / max_tokens;

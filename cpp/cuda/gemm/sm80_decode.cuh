@@ -11,12 +11,12 @@
 //                    experts, and meet in shared memory: weighted sum, bias, addend, rounding.
 //                    Finalize is part of it.
 //
-// h and x are kept in fragment order: for each 64 K, lane t's 16 elements of mma.cuh's b[0], b[1] in
-// a row, so that B is two 16-byte loads.
+// h and x are kept in fragment order: for each 64 K, lane t's 16 elements of mma.cuh's b[0], b[1]
+// in a row, so that B is two 16-byte loads.
 //
 // Weight loads of the first K blocks are issued before waiting for the previous kernel: they depend
-// on the routing alone, which is older. Order and number of additions depend on nothing that varies:
-// same inputs, same bits.
+// on the routing alone, which is older. Order and number of additions depend on nothing that
+// varies: same inputs, same bits.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +42,7 @@ __device__ __forceinline__ int32_t fragment_offset(int32_t k) {
 /** The distinct local experts of a launch, in the order in which pairs name them. */
 struct DecodeExperts {
   int32_t count;
-  int32_t pair_expert[kDecodePairs];              // -1: contributes nothing
+  int32_t pair_expert[kDecodePairs];  // -1: contributes nothing
   int16_t expert[kDecodePairs];
   int16_t index_of_pair[kDecodePairs];
   alignas(8) int8_t slot[kDecodePairs][kDecodeTokens];  // -1: the token did not choose the expert
@@ -102,8 +102,8 @@ __device__ __forceinline__ void stage_tokens(const DecodeLayer& layer, uint16_t*
   for (int32_t i = static_cast<int32_t>(threadIdx.x); i < all; i += kDecodeThreads) {
     const int32_t row = i / chunks;
     const int32_t k = (i - row * chunks) * 8;
-    const uint4 v = *reinterpret_cast<const uint4*>(
-        layer.tokens + static_cast<int64_t>(row) * layer.hidden + k);
+    const uint4 v = *reinterpret_cast<const uint4*>(layer.tokens +
+                                                    static_cast<int64_t>(row) * layer.hidden + k);
     uint16_t* to = rows + row * decode_row_stride(layer.hidden) + fragment_offset(k);
     *reinterpret_cast<uint32_t*>(to) = v.x;
     *reinterpret_cast<uint32_t*>(to + 16) = v.y;

@@ -23,12 +23,12 @@ namespace moe4j::cuda {
 
 template <int kTokens_, int kWarps_, int kStrips_, int kStageBlocks_, int kStages_, int kMinBlocks_>
 struct Sm80Config {
-  static constexpr int kTokens = kTokens_;            // columns of a tile
+  static constexpr int kTokens = kTokens_;  // columns of a tile
   static constexpr int kWarps = kWarps_;
   static constexpr int kStrips = kStrips_;            // of 16 rows a warp
   static constexpr int kStageBlocks = kStageBlocks_;  // of 64 K a stage
   static constexpr int kStages = kStages_;
-  static constexpr int kMinBlocks = kMinBlocks_;      // a multiprocessor, bounds registers
+  static constexpr int kMinBlocks = kMinBlocks_;  // a multiprocessor, bounds registers
 
   static constexpr int kThreads = kWarps * 32;
   static constexpr int kRowTile = kWarps * kStrips * kStripRows;
@@ -92,12 +92,12 @@ class TokenLoader {
       const int32_t q = thread_ + i * Config::kThreads;
       const int32_t block = q / Config::kChunks;
       const int32_t in_block = q % Config::kChunks;
-      const bool valid = in_block / 8 < cursor.tile().row_count &&
-                         first_block + block < gemm_.layout.k_blocks;
-      copy_async_16(stage + static_cast<uint32_t>(q * 16),
-                    valid ? source + block * gemm_.tokens.capacity * 128 + in_block * 16
-                          : gemm_.tokens.data,
-                    valid);
+      const bool valid =
+          in_block / 8 < cursor.tile().row_count && first_block + block < gemm_.layout.k_blocks;
+      copy_async_16(
+          stage + static_cast<uint32_t>(q * 16),
+          valid ? source + block * gemm_.tokens.capacity * 128 + in_block * 16 : gemm_.tokens.data,
+          valid);
     }
   }
 
@@ -109,7 +109,8 @@ class TokenLoader {
 
 // BF16 weights take four times the registers, so that fewer blocks fit.
 template <int kFormat, Projection kProjection, class Config>
-__global__ void __launch_bounds__(Config::kThreads, kFormat == MOE4J_FORMAT_BF16 ? 1 : Config::kMinBlocks)
+__global__ void __launch_bounds__(Config::kThreads,
+                                  kFormat == MOE4J_FORMAT_BF16 ? 1 : Config::kMinBlocks)
     sm80_grouped_gemm(const __grid_constant__ GroupedGemm gemm) {
   using Weights = Fragment<kFormat>;
   constexpr int kColumnTiles = Config::kTokens / 8;
@@ -121,10 +122,10 @@ __global__ void __launch_bounds__(Config::kThreads, kFormat == MOE4J_FORMAT_BF16
   // GEMM1 reads offsets of the kernel right before it; by the time GEMM2 starts they are old.
   if (kProjection == Projection::kGateUp) grid_dependency_wait();
   const int32_t stages = ceil_div(gemm.layout.k_blocks, Config::kStageBlocks);
-  const Schedule schedule(reinterpret_cast<int32_t*>(shared + Config::kStages * Config::kStageBytes),
-                          gemm.offsets, gemm.experts,
-                          ceil_div(gemm.layout.row_blocks * kTileRows, Config::kRowTile),
-                          Config::kTokens);
+  const Schedule schedule(
+      reinterpret_cast<int32_t*>(shared + Config::kStages * Config::kStageBytes), gemm.offsets,
+      gemm.experts, ceil_div(gemm.layout.row_blocks * kTileRows, Config::kRowTile),
+      Config::kTokens);
 
   // A warp's strips lie in one tile of 64 rows: kStrips divides 4.
   const int first_strip = warp * Config::kStrips;

@@ -6,9 +6,9 @@ namespace moe4j::cuda {
 
 template <int kFormat, Projection kProjection>
 GroupedInstance sm90_grouped_instance(int row) {
-#define MOE4J_SM90_GROUPED(name, ...)                                           \
-  {sm90_grouped_gemm<kFormat, kProjection, Sm90Config<kFormat, __VA_ARGS__>>,   \
-   Sm90Config<kFormat, __VA_ARGS__>::kThreads,                                  \
+#define MOE4J_SM90_GROUPED(name, ...)                                         \
+  {sm90_grouped_gemm<kFormat, kProjection, Sm90Config<kFormat, __VA_ARGS__>>, \
+   Sm90Config<kFormat, __VA_ARGS__>::kThreads,                                \
    Sm90Config<kFormat, __VA_ARGS__>::shared_bytes(Fragment<kFormat>::kTileBytes)},
   static const GroupedInstance instances[] = {
 #include "tactics/sm90.def"
@@ -17,6 +17,6 @@ GroupedInstance sm90_grouped_instance(int row) {
 }
 
 template GroupedInstance
-    sm90_grouped_instance<MOE4J_INSTANCE_FORMAT, Projection::MOE4J_INSTANCE_PROJECTION>(int);
+sm90_grouped_instance<MOE4J_INSTANCE_FORMAT, Projection::MOE4J_INSTANCE_PROJECTION>(int);
 
 }  // namespace moe4j::cuda

@@ -11,10 +11,11 @@
 // Blocks are persistent over the schedule's tiles, and the producer runs ahead into the next tile
 // while consumers store the last one. The number of tokens of a tile is known only on the device:
 // the kernel holds one main loop for each of Config::kSizes and picks the smallest that fits, so
-// that an expert with 140 tokens costs 144 and not 256. The ring's stages are sized for the largest.
+// that an expert with 140 tokens costs 144 and not 256. The ring's stages are sized for the
+// largest.
 //
-// Tokens lie in memory as wgmma wants them in shared memory (TiledRows), so that nothing but the copy
-// engine ever writes there: no fence between proxies, which would stall consumers every stage.
+// Tokens lie in memory as wgmma wants them in shared memory (TiledRows), so that nothing but the
+// copy engine ever writes there: no fence between proxies, which would stall consumers every stage.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +36,7 @@ struct Sm90Config {
   // Two blocks a multiprocessor overlap one's epilogue with the other's main loop and give the
   // schedulers more warps to dequantize with; narrow tiles have the registers for it.
   static constexpr int kBlocks = kFormat == MOE4J_FORMAT_BF16 ? 1 : kBlocks_;
-  static constexpr int kStageBlocks = kStageBlocks_;  // of 64 K a stage
+  static constexpr int kStageBlocks = kStageBlocks_;     // of 64 K a stage
   using Sizes = std::integer_sequence<int, kSizes_...>;  // columns of the main loops, ascending
 
   static constexpr int kMaxTokens = [] {
@@ -129,8 +130,8 @@ __device__ __forceinline__ void sm90_produce(const GroupedGemm& gemm, const Sche
       const uint32_t weight_bytes = blocks * kTileBytes;
       const uint32_t full = ring.full(at.stage);
       mbarrier_wait(ring.empty(at.stage), at.parity ^ 1);
-      mbarrier_arrive_expect(full, static_cast<uint32_t>(row_blocks) * weight_bytes +
-                                       blocks * token_bytes);
+      mbarrier_arrive_expect(
+          full, static_cast<uint32_t>(row_blocks) * weight_bytes + blocks * token_bytes);
       uint32_t destination = shared_address(ring.weights(at.stage));
       copy_bulk(destination, weights, weight_bytes, full);
       if (row_blocks > 1) {
@@ -159,14 +160,14 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<kFormat, Config>& r
   const int strip = static_cast<int>(threadIdx.x) / 32 % 4;
   const bool elected = lane == 0;
   uint32_t a[2][2][4] = {};  // two buffers of 2 x k16
-  uint32_t previous = 0;  // stage whose wgmma may still be in flight
+  uint32_t previous = 0;     // stage whose wgmma may still be in flight
 
   const auto multiply_block = [&](uint32_t stage, int block, bool releases) {
     const typename Weights::Packed packed = Weights::load_shared(
         ring.weights(stage) + (warpgroup * Config::kStageBlocks + block) * Weights::kTileBytes,
         strip, lane);
-    const uint64_t b = wgmma_descriptor(
-        shared_address(ring.tokens(stage)) + static_cast<uint32_t>(block) * Config::kTokenBlockBytes);
+    const uint64_t b = wgmma_descriptor(shared_address(ring.tokens(stage)) +
+                                        static_cast<uint32_t>(block) * Config::kTokenBlockBytes);
     Weights::template unpack<0>(packed, a[0][0]);
     Weights::template unpack<1>(packed, a[0][1]);
     wgmma_fence();
@@ -176,6 +177,7 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<kFormat, Config>& r
     wgmma_wait<1>();  // all before this pair are done
     wgmma_pin_operand(a[1][0]);
     wgmma_pin_operand(a[1][1]);
+    __syncwarp();  // all lanes have read their codes
     mbarrier_arrive_if(ring.empty(previous), releases && elected);
     Weights::template unpack<2>(packed, a[1][0]);
     Weights::template unpack<3>(packed, a[1][1]);
@@ -203,6 +205,7 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<kFormat, Config>& r
     at.advance();
   }
   wgmma_wait<0>();
+  __syncwarp();
   mbarrier_arrive_if(ring.empty(previous), releases && elected);
   if constexpr (Config::kStageBlocks > 1) {
     const int32_t rest = k_blocks % Config::kStageBlocks;
@@ -211,6 +214,7 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<kFormat, Config>& r
 #pragma unroll 1
       for (int32_t block = 0; block < rest; ++block) multiply_block(at.stage, block, false);
       wgmma_wait<0>();
+      __syncwarp();
       mbarrier_arrive_if(ring.empty(at.stage), elected);
       at.advance();
     }
@@ -260,7 +264,7 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
   const Ring ring{shared, shared_address(barriers)};
   if (threadIdx.x == 0) {
     for (uint32_t s = 0; s < Config::kStages; ++s) {
-      mbarrier_init(ring.full(s), 1);                         // the producer, and bytes
+      mbarrier_init(ring.full(s), 1);                        // the producer, and bytes
       mbarrier_init(ring.empty(s), Config::kConsumers * 4);  // consumer warps
     }
     mbarrier_init_fence();

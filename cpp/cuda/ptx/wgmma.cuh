@@ -1,6 +1,6 @@
 // wgmma of Hopper: D[64, N] += A[64, 16] (registers) * B[N, 16] (shared memory), all of one
-// warpgroup. Warp w of the warpgroup holds rows 16w..16w+15 of A and D, each laid out as in mma.cuh;
-// d[4j..4j+3] belong to columns 8j..8j+7.
+// warpgroup. Warp w of the warpgroup holds rows 16w..16w+15 of A and D, each laid out as in
+// mma.cuh; d[4j..4j+3] belong to columns 8j..8j+7.
 #pragma once
 
 #include <cstdint>

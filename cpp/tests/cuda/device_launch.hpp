@@ -1,5 +1,5 @@
-// Launches on a CUDA device in tests: inputs drawn on the host are copied to the device, outputs are
-// poisoned there and copied back.
+// Launches on a CUDA device in tests: inputs drawn on the host are copied to the device, outputs
+// are poisoned there and copied back.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -25,9 +25,10 @@ TEST_F(FormatsCuda, QuantizesToTheHostsBits) {
       std::vector<uint16_t> bf16;
       for (int64_t i = 0; i < count; ++i) {
         // Codes' neighbourhoods, ties among them, over many magnitudes; some blocks of zeros.
-        const float value = i / 32 % 11 == 0 ? 0.0f
-                                             : std::ldexp(static_cast<float>(random.between(-30, 30)),
-                                                          static_cast<int>(i / 160) - 20);
+        const float value = i / 32 % 11 == 0
+                                ? 0.0f
+                                : std::ldexp(static_cast<float>(random.between(-30, 30)),
+                                             static_cast<int>(i / 160) - 20);
         f32.push_back(value);
         bf16.push_back(random.bf16(value));
       }
@@ -72,18 +73,18 @@ TEST_F(FormatsCuda, SwizzlesToTheHostsBytes) {
     for (uint8_t& byte : linear) byte = static_cast<uint8_t>(random.between(0, 255));
     const int64_t bytes = moe4j_swizzled_scale_bytes(rows, columns);
     std::vector<uint8_t> swizzled(static_cast<size_t>(bytes));
-    ASSERT_EQ(moe4j_swizzle_scales(cpu_.get(), rows, columns, linear.data(), swizzled.data(),
-                                   nullptr),
-              MOE4J_OK);
+    ASSERT_EQ(
+        moe4j_swizzle_scales(cpu_.get(), rows, columns, linear.data(), swizzled.data(), nullptr),
+        MOE4J_OK);
     const Buffer source(device(), linear.data(), rows * columns);
     const PoisonedBuffer there(device(), bytes);
     const PoisonedBuffer back(device(), rows * columns);
-    ASSERT_EQ(moe4j_swizzle_scales(device().get(), rows, columns, source.data(), there.data(),
-                                   nullptr),
-              MOE4J_OK);
-    ASSERT_EQ(moe4j_unswizzle_scales(device().get(), rows, columns, there.data(), back.data(),
-                                     nullptr),
-              MOE4J_OK);
+    ASSERT_EQ(
+        moe4j_swizzle_scales(device().get(), rows, columns, source.data(), there.data(), nullptr),
+        MOE4J_OK);
+    ASSERT_EQ(
+        moe4j_unswizzle_scales(device().get(), rows, columns, there.data(), back.data(), nullptr),
+        MOE4J_OK);
     EXPECT_EQ(there.read<uint8_t>(), swizzled);
     EXPECT_EQ(back.read<uint8_t>(), linear);
   }

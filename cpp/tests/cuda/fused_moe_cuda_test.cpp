@@ -99,8 +99,8 @@ TEST_F(FusedMoeCuda, AgreesWithTheOracleForFewTokens) {
         random.one_of(
             {MOE4J_SWIGLU, MOE4J_SWIGLU, MOE4J_GEGLU, MOE4J_RELU2, MOE4J_IDENTITY, MOE4J_SITU}),
         static_cast<int32_t>(64 * random.between(1, 6)),
-        static_cast<int32_t>(64 * random.between(1, 6)), static_cast<int32_t>(random.between(4, 40)),
-        static_cast<int32_t>(random.between(1, 4)));
+        static_cast<int32_t>(64 * random.between(1, 6)),
+        static_cast<int32_t>(random.between(4, 40)), static_cast<int32_t>(random.between(1, 4)));
     const int64_t tokens = random.between(1, 9);
     SCOPED_TRACE("draw " + std::to_string(draw) + ": " + describe(drawn.desc, tokens));
     expect_oracle_output(random, drawn, tokens);
@@ -114,8 +114,8 @@ TEST_F(FusedMoeCuda, AgreesWithTheOracleForEveryNumberOfTokensOfAnExpert) {
   for (const int32_t format : {MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_BF16}) {
     const RandomLayer drawn =
         sized_layer(random, format, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 192, 160, 1, 1);
-    for (const int64_t tokens : {1,  2,  7,   8,   9,   15,  16,  17,  31,  32,  33, 47,
-                                 48, 49, 64,  65,  80,  96,  97,  111, 113, 127, 128, 129,
+    for (const int64_t tokens : {1,   2,   7,   8,   9,   15,  16,  17,  31,  32,  33,  47,
+                                 48,  49,  64,  65,  80,  96,  97,  111, 113, 127, 128, 129,
                                  144, 145, 160, 161, 192, 224, 255, 256, 257, 300, 513, 1024}) {
       SCOPED_TRACE(describe(drawn.desc, tokens));
       expect_oracle_output(random, drawn, tokens);
@@ -127,10 +127,20 @@ TEST_F(FusedMoeCuda, AgreesWithTheOracleForEveryNumberOfTokensOfAnExpert) {
 TEST_F(FusedMoeCuda, AgreesWithTheOracleForManyExperts) {
   Random random(14);
   for (const int64_t tokens : {64, 257, 1024}) {
-    const RandomLayer drawn = sized_layer(random, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16,
-                                          MOE4J_SWIGLU, 64, 64, 300, 32);
+    const RandomLayer drawn =
+        sized_layer(random, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 64, 64, 300, 32);
     SCOPED_TRACE(describe(drawn.desc, tokens));
     expect_oracle_output(random, drawn, tokens);
+  }
+}
+
+/** K loops long enough for every ring of stages to come round several times; small otherwise. */
+TEST_F(FusedMoeCuda, AgreesWithTheOracleWhenRingsComeRound) {
+  Random random(22);
+  for (const int32_t format : {MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_BF16}) {
+    const RandomLayer drawn =
+        sized_layer(random, format, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 2880, 128, 2, 1);
+    expect_oracle_output(random, drawn, 9);
   }
 }
 
@@ -302,9 +312,8 @@ TEST_F(FusedMoeCuda, HostileIdsContributeNothing) {
 TEST_F(FusedMoeCuda, NanLogitsAreNeverChosen) {
   Random random(18);
   for (int32_t method = 0; method < 10; ++method) {
-    RandomLayer drawn =
-        sized_layer(random, MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 64, 64, 6,
-                    method == MOE4J_ROUTING_LLAMA4 ? 1 : 3);
+    RandomLayer drawn = sized_layer(random, MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 64,
+                                    64, 6, method == MOE4J_ROUTING_LLAMA4 ? 1 : 3);
     drawn.desc.routing_method = method;
     const Layer layer = drawn.load(device());
     RandomInputs inputs(random, drawn, 3);

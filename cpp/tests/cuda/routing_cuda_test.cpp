@@ -15,14 +15,14 @@ TEST_F(RoutingCuda, AgreesWithTheOracleForEveryMethod) {
   struct Size {
     int32_t experts, top_k, n_group, topk_group;
   };
-  const Size sizes[] = {{1, 1, 1, 1},    {8, 2, 4, 2},     {32, 4, 1, 1},   {100, 5, 5, 3},
-                        {128, 8, 1, 1},  {256, 8, 8, 4},   {384, 8, 1, 1},  {512, 32, 16, 8},
+  const Size sizes[] = {{1, 1, 1, 1},    {8, 2, 4, 2},     {32, 4, 1, 1},  {100, 5, 5, 3},
+                        {128, 8, 1, 1},  {256, 8, 8, 4},   {384, 8, 1, 1}, {512, 32, 16, 8},
                         {1000, 7, 4, 2}, {1024, 32, 8, 5}, {33, 32, 1, 1}};
   for (int32_t method = 0; method < 10; ++method) {
     for (const Size& size : sizes) {
       const bool grouped = method == MOE4J_ROUTING_DEEPSEEK_V3;
-      RandomLayer drawn = sized_layer(random, MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_BF16,
-                                      MOE4J_IDENTITY, 32, 32, 1, 1);
+      RandomLayer drawn =
+          sized_layer(random, MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_BF16, MOE4J_IDENTITY, 32, 32, 1, 1);
       moe4j_layer_desc desc = drawn.desc;
       desc.num_experts = size.experts;
       desc.local_num_experts = 1;
@@ -70,10 +70,9 @@ TEST_F(RoutingCuda, AgreesWithTheOracleForEveryMethod) {
       const auto weights = run.weights();
       for (int64_t t = 0; t < tokens; ++t) {
         const auto first = exact.begin() + t * size.experts;
-        const auto chosen =
-            oracle_route(desc, std::vector<double>(first, first + size.experts),
-                         biased ? std::vector<double>(bias.begin(), bias.end())
-                                : std::vector<double>());
+        const auto chosen = oracle_route(
+            desc, std::vector<double>(first, first + size.experts),
+            biased ? std::vector<double>(bias.begin(), bias.end()) : std::vector<double>());
         for (int32_t s = 0; s < desc.top_k; ++s) {
           const auto slot = static_cast<size_t>(t * desc.top_k + s);
           const Chosen& expected = chosen[static_cast<size_t>(s)];
