@@ -1,5 +1,6 @@
 package io.moe4j.cli;
 
+import com.google.common.primitives.ImmutableDoubleArray;
 import io.moe4j.checkpoint.SafetensorsDType;
 import io.moe4j.checkpoint.SafetensorsWriter;
 import java.nio.ByteBuffer;
@@ -12,18 +13,19 @@ import java.util.List;
 final class TensorFile {
   private final List<Tensor> tensors = new ArrayList<>();
 
-  private record Tensor(String name, SafetensorsDType dtype, List<Long> shape, double... values) {}
+  private record Tensor(
+      String name, SafetensorsDType dtype, long rows, long columns, ImmutableDoubleArray values) {}
 
   /** Adds a matrix; missing values repeat the given ones from the start. */
   TensorFile add(String name, SafetensorsDType dtype, long rows, long columns, double... values) {
-    tensors.add(new Tensor(name, dtype, List.of(rows, columns), values));
+    tensors.add(new Tensor(name, dtype, rows, columns, ImmutableDoubleArray.copyOf(values)));
     return this;
   }
 
   /** Writes the file. */
   Path write(Path path) {
     SafetensorsWriter.Builder file = SafetensorsWriter.to(path);
-    tensors.forEach(t -> file.tensor(t.name, t.dtype, t.shape.get(0), t.shape.get(1)));
+    tensors.forEach(t -> file.tensor(t.name, t.dtype, t.rows, t.columns));
     try (SafetensorsWriter writer = file.open()) {
       tensors.forEach(t -> writer.write(t.name, bytes(t)));
       writer.commit();
@@ -32,10 +34,10 @@ final class TensorFile {
   }
 
   private static ByteBuffer bytes(Tensor tensor) {
-    int count = (int) (tensor.shape.get(0) * tensor.shape.get(1));
+    int count = (int) (tensor.rows * tensor.columns);
     ByteBuffer bytes = ByteBuffer.allocate(8 * count).order(ByteOrder.LITTLE_ENDIAN);
     for (int i = 0; i < count; i++) {
-      double value = tensor.values[i % tensor.values.length];
+      double value = tensor.values.get(i % tensor.values.length());
       switch (tensor.dtype) {
         case F32 -> bytes.putFloat((float) value);
         case BF16 -> bytes.putShort((short) (Float.floatToRawIntBits((float) value) >>> 16));

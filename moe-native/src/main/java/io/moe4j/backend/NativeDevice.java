@@ -92,6 +92,11 @@ final class NativeDevice implements BackendDevice {
     return String.format("%016x", hash[0]);
   }
 
+  @Override
+  public String libraryAbi() {
+    return Integer.toString(moe4j.moe4j_abi_version());
+  }
+
   /** The tactic with an id that this device gave out. */
   Tactic tactic(int id) {
     return tactics.computeIfAbsent(

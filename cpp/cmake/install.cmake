@@ -14,5 +14,5 @@ install(FILES ${PROJECT_BINARY_DIR}/moe4jConfigVersion.cmake DESTINATION ${packa
 
 # Relative, so that the installed tree can be moved.
 file(RELATIVE_PATH prefix_from_pkgconfig /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
-configure_file(cmake/moe4j.pc.in ${PROJECT_BINARY_DIR}/moe4j.pc @ONLY)
+configure_file(cpp/cmake/moe4j.pc.in ${PROJECT_BINARY_DIR}/moe4j.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/moe4j.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
