@@ -67,8 +67,7 @@ class ChooseTest {
     Autotuner tuner = tuner();
     try (TuningScope scope = tuner.tuning(TuningOptions.DEFAULT)) {
       assertTrue(scope.profiles());
-      assertEquals(
-          "second/d", tuner.choose(operation(16, first, second)).candidate().toString());
+      assertEquals("second/d", tuner.choose(operation(16, first, second)).candidate().toString());
     }
     assertEquals(List.of("default", "a", "b"), first.tried());
     assertEquals(List.of("c", "d"), second.tried());
@@ -97,8 +96,7 @@ class ChooseTest {
     TunedOperation operation = operation(16, first, second);
     Plan plan = tunedPlan(operation);
     Autotuner tuner =
-        Autotuner.create(
-            options().plan(rewritten(plan, "a")).plan(rewritten(plan, "b")).build());
+        Autotuner.create(options().plan(rewritten(plan, "a")).plan(rewritten(plan, "b")).build());
     assertEquals("first/a", tuner.choose(operation).candidate().toString());
   }
 
@@ -119,11 +117,9 @@ class ChooseTest {
   void anAnswerGoesToTheRunnerOfItsNameWhereverThatStands() {
     Autotuner tuner = tuner();
     tuner.tune(operation(16, first, second), TuningOptions.DEFAULT);
-    assertEquals(
-        "second/d", tuner.choose(operation(16, second, first)).candidate().toString());
+    assertEquals("second/d", tuner.choose(operation(16, second, first)).candidate().toString());
     // Without that runner it is a miss, not somebody else's tactic.
-    assertEquals(
-        "first/default", tuner.choose(operation(16, first)).candidate().toString());
+    assertEquals("first/default", tuner.choose(operation(16, first)).candidate().toString());
     assertEquals(1, tuner.statistics().misses());
   }
 
@@ -249,13 +245,11 @@ class ChooseTest {
   @Test
   void skippedOperationsAreNotProfiledAndOthersAre() {
     Autotuner tuner = tuner();
-    try (TuningScope scope =
-        tuner.tuning(TuningOptions.DEFAULT.withSkippedOperations("op"))) {
+    try (TuningScope scope = tuner.tuning(TuningOptions.DEFAULT.withSkippedOperations("op"))) {
       assertTrue(scope.skips("op"));
       assertEquals(
           "first/default", tuner.choose(operation(16, first, second)).candidate().toString());
-      assertEquals(
-          "first/default", tuner.rank(operation(16, first, second), 3).get(0).toString());
+      assertEquals("first/default", tuner.rank(operation(16, first, second), 3).get(0).toString());
       assertEquals(0, first.launches());
       TunedOperation other =
           TunedOperation.builder("other", device)
@@ -278,8 +272,7 @@ class ChooseTest {
     Autotuner tuner = tuner();
     tuner.blocklist(device).add(new BlockedTactic("op", "second", "d", "known to be bad"));
     tuner.tune(operation(16, first, second), TuningOptions.DEFAULT);
-    assertEquals(
-        "first/a", tuner.choose(operation(16, first, second)).candidate().toString());
+    assertEquals("first/a", tuner.choose(operation(16, first, second)).candidate().toString());
     assertEquals(List.of("c"), second.tried());
   }
 
@@ -316,10 +309,8 @@ class ChooseTest {
   void withoutAnyTacticThereIsNoAnswer() {
     FakeRunner none = new FakeRunner("none", gpu.clock());
     Autotuner tuner = tuner();
-    assertThrows(
-        UnsupportedOptionException.class, () -> tuner.choose(operation(16, none)));
-    assertEquals(
-        "first/default", tuner.choose(operation(16, none, first)).candidate().toString());
+    assertThrows(UnsupportedOptionException.class, () -> tuner.choose(operation(16, none)));
+    assertEquals("first/default", tuner.choose(operation(16, none, first)).candidate().toString());
   }
 
   @Test
@@ -327,8 +318,7 @@ class ChooseTest {
     // A runner's preparation takes a second, its launches microseconds.
     Autotuner tuner = tuner();
     TuningReport report = tuner.tune(operation(16, first), TuningOptions.DEFAULT);
-    assertEquals(
-        80_000, report.results().get(0).decision().orElseThrow().nanos(), 1e-6);
+    assertEquals(80_000, report.results().get(0).decision().orElseThrow().nanos(), 1e-6);
     assertEquals(7, first.preparations());
   }
 
@@ -355,8 +345,7 @@ class ChooseTest {
         plan.entries().values().stream()
             .map(
                 entry ->
-                    new TunedEntry(
-                        entry.key(), entry.serves(), "first", tactic, 1, 1, 0, true))
+                    new TunedEntry(entry.key(), entry.serves(), "first", tactic, 1, 1, 0, true))
             .toList());
   }
 

@@ -62,8 +62,7 @@ class IsolatedTuningTest {
             Duration.ofMinutes(1),
             ImmutableList.of("-XX:NoSuchOptionOfTheVirtualMachine"));
     FakeGpu gpu = new FakeGpu(FakeTactic.of("default", 100), FakeTactic.of("fast", 50));
-    try (Tuned tuned =
-        new Tuned(gpu, o -> o.isolation(broken).buckets(TokenBuckets.of(1)))) {
+    try (Tuned tuned = new Tuned(gpu, o -> o.isolation(broken).buckets(TokenBuckets.of(1)))) {
       TuningReport report = tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
       assertEquals(Status.SKIPPED, report.results().get(0).status());
       assertEquals(0, gpu.launches().size());

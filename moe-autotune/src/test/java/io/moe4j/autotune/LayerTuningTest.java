@@ -9,7 +9,6 @@ import io.moe4j.MoeDevice;
 import io.moe4j.MoeLayer;
 import io.moe4j.MoeSpec;
 import io.moe4j.QuantFormat;
-import io.moe4j.RoutingMethod;
 import io.moe4j.RoutingMode;
 import io.moe4j.RoutingSkew;
 import io.moe4j.RoutingSpec;
@@ -165,13 +164,19 @@ class LayerTuningTest {
               .routing(RoutingSpec.deepSeekV3(4, 2, 2.5f))
               .build();
       try (Tuned tuned =
-          new Tuned(new FakeGpu(FakeTactic.of("a", 9), FakeTactic.of("b", 1)), spec,
+          new Tuned(
+              new FakeGpu(FakeTactic.of("a", 9), FakeTactic.of("b", 1)),
+              spec,
               o -> o.buckets(TokenBuckets.of(3)))) {
         for (RoutingMode mode : RoutingMode.values()) {
           for (int options = 0; options < 8; options++) {
             CallKind kind =
                 new CallKind(
-                    mode, activations, (options & 1) > 0, (options & 2) > 0, (options & 4) > 0,
+                    mode,
+                    activations,
+                    (options & 1) > 0,
+                    (options & 2) > 0,
+                    (options & 4) > 0,
                     RoutingSkew.UNKNOWN);
             TuningReport report = tuned.tuner.tune(tuned.layer, kind, TuningOptions.DEFAULT);
             assertEquals(Status.TUNED, report.results().get(0).status(), report::toString);
@@ -179,7 +184,8 @@ class LayerTuningTest {
                 .results()
                 .get(0)
                 .timings()
-                .forEach(timing -> assertEquals(Outcome.MEASURED, timing.outcome(), kind::toString));
+                .forEach(
+                    timing -> assertEquals(Outcome.MEASURED, timing.outcome(), kind::toString));
           }
         }
         assertEquals(0, tuned.tuner.statistics().failedTactics().size());
@@ -259,8 +265,7 @@ class LayerTuningTest {
 
   @Test
   void aFailedSweepKeepsNothing() {
-    FakeGpu gpu =
-        new FakeGpu(FakeTactic.of("default", 10).behaving(FakeTactic.Behaviour.FAULTING));
+    FakeGpu gpu = new FakeGpu(FakeTactic.of("default", 10).behaving(FakeTactic.Behaviour.FAULTING));
     try (Tuned tuned = new Tuned(gpu, o -> o.cacheDirectory(folder))) {
       TuningReport report = tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
       report.results().forEach(result -> assertEquals(Status.FAILED, result.status()));
@@ -279,8 +284,7 @@ class LayerTuningTest {
       Set<Status> statuses =
           report.results().stream().map(result -> result.status()).collect(Collectors.toSet());
       assertEquals(Set.of(Status.TUNED, Status.CUT_SHORT, Status.SKIPPED), statuses);
-      long finished =
-          report.results().stream().filter(r -> r.status() == Status.TUNED).count();
+      long finished = report.results().stream().filter(r -> r.status() == Status.TUNED).count();
       TuningReport rest = tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
       assertEquals(finished, rest.settled().size());
       assertEquals(7 - finished, rest.results().size());
@@ -347,9 +351,7 @@ class LayerTuningTest {
     FakeGpu gpu = new FakeGpu();
     FakeTactic general = FakeTactic.of("default", 100);
     FakeTactic even = FakeTactic.of("even", 10);
-    gpu.tactics(
-        tokens ->
-            tokens % 2 == 0 ? List.of(general, even) : List.of(general));
+    gpu.tactics(tokens -> tokens % 2 == 0 ? List.of(general, even) : List.of(general));
     try (Tuned tuned = new Tuned(gpu, o -> o)) {
       tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
       assertEquals("even", tuned.run(RoutingMode.PACKED, 16));
@@ -371,13 +373,7 @@ class LayerTuningTest {
     }
     try (Tuned rank1 = new Tuned(Tuned.threeTactics(), second, o -> o)) {
       assertEquals("default", rank1.run(RoutingMode.PACKED, 4));
-      assertEquals(
-          0,
-          rank1
-              .tuner
-              .importPlan(Plan.load(plan), rank1.device)
-              .rejected()
-              .size());
+      assertEquals(0, rank1.tuner.importPlan(Plan.load(plan), rank1.device).rejected().size());
       assertEquals("few", rank1.run(RoutingMode.PACKED, 4));
       assertEquals(
           0, rank1.tuner.tune(rank1.layer, Tuned.PACKED, TuningOptions.DEFAULT).launches());

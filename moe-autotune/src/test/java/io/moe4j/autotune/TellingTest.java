@@ -40,8 +40,7 @@ class TellingTest {
         @Override
         public void publish(LogRecord record) {
           if (record.getLevel().equals(Level.WARNING)) {
-            warnings.add(
-                new SimpleFormatter().formatMessage(record));
+            warnings.add(new SimpleFormatter().formatMessage(record));
           }
         }
 
@@ -184,8 +183,12 @@ class TellingTest {
     }
     assertEquals(
         List.of(
-            "start 4 0/2", "best few", "TUNED layer/few",
-            "start 64 1/2", "best many", "TUNED layer/many"),
+            "start 4 0/2",
+            "best few",
+            "TUNED layer/few",
+            "start 64 1/2",
+            "best many",
+            "TUNED layer/many"),
         heard);
   }
 
@@ -193,7 +196,8 @@ class TellingTest {
   void aReportIsReadable() {
     try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o)) {
       TuningReport report = tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
-      assertTrue(report.toString().contains("unknown  layer/few 6.0 us, default 11.0 us"),
+      assertTrue(
+          report.toString().contains("unknown  layer/few 6.0 us, default 11.0 us"),
           report.toString());
       TuningReport again = tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
       assertTrue(again.toString().contains("tuned before"), again.toString());

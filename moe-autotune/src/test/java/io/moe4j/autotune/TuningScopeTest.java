@@ -52,11 +52,9 @@ class TuningScopeTest {
         assertEquals(outer.budget(), inner.budget());
       }
       try (TuningScope inner = tuner.tuning(TuningOptions.DEFAULT.withBuckets(innerBuckets))) {
-        assertEquals(
-            innerBuckets.withRounding(Rounding.CEILING), inner.buckets(UNSCOPED));
+        assertEquals(innerBuckets.withRounding(Rounding.CEILING), inner.buckets(UNSCOPED));
       }
-      try (TuningScope inner =
-          tuner.tuning(TuningOptions.DEFAULT.withRounding(Rounding.FLOOR))) {
+      try (TuningScope inner = tuner.tuning(TuningOptions.DEFAULT.withRounding(Rounding.FLOOR))) {
         assertEquals(outerBuckets, inner.buckets(UNSCOPED));
       }
       assertEquals(tuner.scopes().current(), outer);
@@ -67,8 +65,7 @@ class TuningScopeTest {
 
   @Test
   void roundingAloneAppliesToTheTunersOwnBuckets() {
-    try (TuningScope scope =
-        tuner.tuning(TuningOptions.DEFAULT.withRounding(Rounding.CEILING))) {
+    try (TuningScope scope = tuner.tuning(TuningOptions.DEFAULT.withRounding(Rounding.CEILING))) {
       assertEquals(UNSCOPED.withRounding(Rounding.CEILING), scope.buckets(UNSCOPED));
     }
   }
@@ -148,8 +145,7 @@ class TuningScopeTest {
       results.add(
           pool.submit(
               () -> {
-                try (TuningScope scope =
-                    tuner.tuning(TuningOptions.DEFAULT.withProfile(profile))) {
+                try (TuningScope scope = tuner.tuning(TuningOptions.DEFAULT.withProfile(profile))) {
                   assertEquals(profile, scope.profiles());
                   opened.countDown();
                   close.await();

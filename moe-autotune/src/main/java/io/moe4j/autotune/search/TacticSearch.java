@@ -60,7 +60,8 @@ public final class TacticSearch {
     }
     List<Contender> contenders = contenders(tokens);
     if (contenders.isEmpty()) {
-      return BucketResult.none(key, operation.skew(), Status.FAILED, "no runner has a tactic for these shapes");
+      return BucketResult.none(
+          key, operation.skew(), Status.FAILED, "no runner has a tactic for these shapes");
     }
     try (ProfileInputs inputs = ProfileInputs.allocate(operation, tokens, memoryBudget);
         Measurement measurement = new Measurement(operation, inputs)) {

@@ -41,7 +41,8 @@ class IsolatedProbeTest {
             "last");
     assertEquals(
         List.of(
-            new Crash(new Trial("segv", 1), "SIGSEGV"), new Crash(new Trial("abort", 1), "SIGABRT")),
+            new Crash(new Trial("segv", 1), "SIGSEGV"),
+            new Crash(new Trial("abort", 1), "SIGABRT")),
         crashes);
   }
 
@@ -54,8 +55,7 @@ class IsolatedProbeTest {
 
   @Test
   void aProcessThatCannotBeginIsNoTacticsFault() {
-    ProbeException e =
-        assertThrows(ProbeException.class, () -> probe(options(60, ""), "default"));
+    ProbeException e = assertThrows(ProbeException.class, () -> probe(options(60, ""), "default"));
     assertTrue(e.getMessage().contains("before its first launch"), e.getMessage());
     assertTrue(e.getMessage().contains("there are no CUDA devices in tests"), e.getMessage());
   }

@@ -55,8 +55,7 @@ class CallKindTest {
     for (Routing routing : routings) {
       for (MoeOutput output : outputs) {
         for (QuantFormat format : QuantFormat.values()) {
-          Optional<Tensor> scales =
-              format.hasScales() ? Optional.of(tensor) : Optional.empty();
+          Optional<Tensor> scales = format.hasScales() ? Optional.of(tensor) : Optional.empty();
           MoeCall plain = MoeCall.of(routing, new HiddenStates(format, tensor, scales, 1f), output);
           for (RoutingSkew skew : RoutingSkew.values()) {
             MoeCall call = plain.withSkew(skew);

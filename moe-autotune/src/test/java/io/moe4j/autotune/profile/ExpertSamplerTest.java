@@ -50,8 +50,7 @@ class ExpertSamplerTest {
   @Test
   void balancedRoutingDiffersByOneAtMost() {
     int[] load = draw(RoutingSkew.BALANCED, 60, 7, new ExpertParallel(0, 60), TOKENS);
-    int spread =
-        Arrays.stream(load).max().getAsInt() - Arrays.stream(load).min().getAsInt();
+    int spread = Arrays.stream(load).max().getAsInt() - Arrays.stream(load).min().getAsInt();
     assertTrue(spread <= 1, () -> Arrays.toString(load));
   }
 

@@ -19,8 +19,7 @@ class TokenBucketsTest {
     assertEquals(
         ImmutableLongArray.of(1, 2, 4, 8, 16, 32, 64), TokenBuckets.powersOfTwo(64).values());
     assertEquals(
-        ImmutableLongArray.of(1, 2, 4, 8, 16, 32, 64, 100),
-        TokenBuckets.powersOfTwo(100).values());
+        ImmutableLongArray.of(1, 2, 4, 8, 16, 32, 64, 100), TokenBuckets.powersOfTwo(100).values());
     assertEquals(ImmutableLongArray.of(1), TokenBuckets.powersOfTwo(1).values());
   }
 

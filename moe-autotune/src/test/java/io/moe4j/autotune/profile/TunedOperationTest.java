@@ -176,7 +176,9 @@ class TunedOperationTest {
         assertTrue(bytes > 2 * 100_000, () -> bytes + " bytes rotate");
         assertEquals(
             inputs.copies(),
-            inputs.rows().stream().map(row -> row.get(0).orElseThrow().address()).distinct()
+            inputs.rows().stream()
+                .map(row -> row.get(0).orElseThrow().address())
+                .distinct()
                 .count());
       }
       try (ProfileInputs inputs = ProfileInputs.allocate(onSmall, 4096, PLENTY)) {

@@ -71,8 +71,8 @@ class TuningKeyTest {
     assertTrue(keys.add(key(s -> s.topK(2), PACKED, 16)));
     assertTrue(keys.add(key(s -> s.activation(Activation.GEGLU), PACKED, 16)));
     assertTrue(keys.add(key(s -> s.expertParallel(0, 8), PACKED, 16)));
-    CallKind options = new CallKind(RoutingMode.PACKED, QuantFormat.BF16, false, true, true,
-        RoutingSkew.UNKNOWN);
+    CallKind options =
+        new CallKind(RoutingMode.PACKED, QuantFormat.BF16, false, true, true, RoutingSkew.UNKNOWN);
     assertTrue(keys.add(key(s -> s, options, 16)));
     gpu.computeUnits(50);
     assertTrue(keys.add(key(s -> s, PACKED, 16)));
@@ -97,8 +97,7 @@ class TuningKeyTest {
 
   @Test
   void signsInNamesDoNotEndTheText() {
-    TuningFamily family =
-        new TuningFamily("op[x]", ImmutableSortedMap.of("a=b", "c,d@1]"));
+    TuningFamily family = new TuningFamily("op[x]", ImmutableSortedMap.of("a=b", "c,d@1]"));
     TuningKey key = new TuningKey(family, 7);
     assertEquals(key, TuningKey.parse(key.toString()));
     assertFalse(key.toString().contains("c,d"));

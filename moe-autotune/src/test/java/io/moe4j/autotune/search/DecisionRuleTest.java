@@ -42,16 +42,13 @@ class DecisionRuleTest {
 
   @Test
   void ofEqualsTheFirstListedWinsWhicheverWasLuckier() {
-    assertEquals(
-        Optional.of(2), winner(challenger(3, 0.700, 0.001), challenger(2, 0.703, 0.001)));
-    assertEquals(
-        Optional.of(2), winner(challenger(3, 0.703, 0.001), challenger(2, 0.700, 0.001)));
+    assertEquals(Optional.of(2), winner(challenger(3, 0.700, 0.001), challenger(2, 0.703, 0.001)));
+    assertEquals(Optional.of(2), winner(challenger(3, 0.703, 0.001), challenger(2, 0.700, 0.001)));
   }
 
   @Test
   void aCertainWinnerBeatsAFasterOneThatMayBeSlow() {
-    assertEquals(
-        Optional.of(2), winner(challenger(1, 0.70, 0.2), challenger(2, 0.80, 0.001)));
+    assertEquals(Optional.of(2), winner(challenger(1, 0.70, 0.2), challenger(2, 0.80, 0.001)));
   }
 
   @Test

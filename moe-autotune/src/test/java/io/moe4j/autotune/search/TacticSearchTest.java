@@ -34,6 +34,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** Decisions about one bucket, on a clock that only launches move. */
 class TacticSearchTest {
   private static final Duration HOUR = Duration.ofHours(1);
+
   /** BF16 input and output, experts and weights. */
   private static final long BYTES_PER_TOKEN = 2 * 32 + 2 * 32 + 4 * 4 + 4 * 4;
 
@@ -175,16 +176,16 @@ class TacticSearchTest {
       TunedOperation operation = operation(cachedLayer);
       BucketResult result = newSearch(operation, HOUR).search(1);
       assertEquals(16, result.copies());
-      long inputs =
-          gpu.launches().stream().map(launch -> launch.hiddenStates()).distinct().count();
+      long inputs = gpu.launches().stream().map(launch -> launch.hiddenStates()).distinct().count();
       assertEquals(16, inputs);
       // Runs of one tactic are as long as a rotation, and its warm-up where it is the first.
       String order =
           String.join(
-              "",
-              gpu.launches().stream().map(launch -> launch.tactic().substring(0, 1)).toList());
+              "", gpu.launches().stream().map(launch -> launch.tactic().substring(0, 1)).toList());
       assertTrue(
-          Arrays.stream(order.split("(?<=d)(?=o)|(?<=o)(?=d)")).skip(2).limit(4)
+          Arrays.stream(order.split("(?<=d)(?=o)|(?<=o)(?=d)"))
+              .skip(2)
+              .limit(4)
               .allMatch(run -> run.length() == 16 || run.length() == 32),
           order);
     }
@@ -195,7 +196,9 @@ class TacticSearchTest {
   @Test
   void onExpiryTheBestSoFarIsTheAnswer() {
     gpu.tactics(
-        FakeTactic.of("default", 1e6), FakeTactic.of("fast", 0.5e6), FakeTactic.of("faster", 0.2e6));
+        FakeTactic.of("default", 1e6),
+        FakeTactic.of("fast", 0.5e6),
+        FakeTactic.of("faster", 0.2e6));
     // Two seconds for each of the default's launches; fast fits in, faster does not.
     BucketResult result = newSearch(Duration.ofSeconds(3)).search(512);
     assertEquals(Status.CUT_SHORT, result.status());
@@ -288,8 +291,7 @@ class TacticSearchTest {
   @Test
   void aTacticThatWritesNothingDoesNotPassByItsPredecessorsOutput() {
     gpu.tactics(
-        FakeTactic.of("default", 100),
-        FakeTactic.of("lazy", 10).behaving(Behaviour.INCOMPLETE));
+        FakeTactic.of("default", 100), FakeTactic.of("lazy", 10).behaving(Behaviour.INCOMPLETE));
     BucketResult result = search(1);
     assertEquals("default", chosen(result));
     assertTrue(
@@ -415,8 +417,7 @@ class TacticSearchTest {
         FakeTactic.of("wide", (work, launch) -> work.hottestExpert() == 512 ? 30e3 : 160e3),
         FakeTactic.of("even", (work, launch) -> 85e3));
     assertEquals(
-        "wide",
-        search(512).decisions().get(RoutingSkew.UNKNOWN).candidate().tactic().name());
+        "wide", search(512).decisions().get(RoutingSkew.UNKNOWN).candidate().tactic().name());
   }
 
   private static double jitter(long seed, double share) {

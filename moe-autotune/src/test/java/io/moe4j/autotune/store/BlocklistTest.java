@@ -129,8 +129,7 @@ class BlocklistTest {
         Arrays.stream(Outcome.values())
             .map(
                 outcome ->
-                    new TacticTiming(
-                        "layer", outcome.name(), outcome, "why", ImmutableMap.of(), 0))
+                    new TacticTiming("layer", outcome.name(), outcome, "why", ImmutableMap.of(), 0))
             .collect(ImmutableList.toImmutableList());
     BucketResult result =
         new BucketResult(

@@ -20,7 +20,14 @@ final class Entries {
 
   static TunedEntry entry(String name, long tokens, String tactic) {
     return new TunedEntry(
-        key(name, tokens), new TokenRange(tokens, 2 * tokens), "layer", tactic, 50, 100, 0.01, true);
+        key(name, tokens),
+        new TokenRange(tokens, 2 * tokens),
+        "layer",
+        tactic,
+        50,
+        100,
+        0.01,
+        true);
   }
 
   static TunedEntry cutShort(TunedEntry entry) {

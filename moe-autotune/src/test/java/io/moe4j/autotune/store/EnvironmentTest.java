@@ -14,8 +14,7 @@ import java.util.Map;
 import org.junit.jupiter.api.Test;
 
 class EnvironmentTest {
-  private static final Environment HERE =
-      Environment.of(Map.of("device", "GPU", "driver", "13"));
+  private static final Environment HERE = Environment.of(Map.of("device", "GPU", "driver", "13"));
 
   @Test
   void equalValuesMatch() {
@@ -29,8 +28,7 @@ class EnvironmentTest {
 
   @Test
   void anotherValueIsADefiniteMismatch() {
-    Mismatch mismatch =
-        stored(Map.of("device", "other", "driver", "13")).mismatches(HERE).get(0);
+    Mismatch mismatch = stored(Map.of("device", "other", "driver", "13")).mismatches(HERE).get(0);
     assertEquals(new Mismatch("device", "other", "GPU"), mismatch);
     assertTrue(mismatch.definite());
     assertEquals("device is other there and GPU here", mismatch.toString());

@@ -42,8 +42,10 @@ class PlanTest {
 
   @Test
   void theFileIsReadableAndGroupsFamilies() {
-    String json = new String(plan(Entries.entry("a", 1, "x"), Entries.entry("a", 16, "y")).toJson(),
-        StandardCharsets.UTF_8);
+    String json =
+        new String(
+            plan(Entries.entry("a", 1, "x"), Entries.entry("a", 16, "y")).toJson(),
+            StandardCharsets.UTF_8);
     assertEquals(1, json.split("\"operation\"", -1).length - 1, json);
     assertTrue(json.contains("\"tokens\" : 16"), json);
     assertTrue(json.contains("\"tactic\" : \"y\""), json);
@@ -150,8 +152,7 @@ class PlanTest {
         "kernels is kernels-1 there and kernels-2 here",
         rejection(plan, new FakeGpu(FakeTactic.of("a", 1)).kernels("kernels-2")));
     assertEquals(
-        "abi is 1 there and 2 here",
-        rejection(plan, new FakeGpu(FakeTactic.of("a", 1)).abi("2")));
+        "abi is 1 there and 2 here", rejection(plan, new FakeGpu(FakeTactic.of("a", 1)).abi("2")));
     assertEquals(
         "units is 100 there and 64 here",
         rejection(plan, new FakeGpu(FakeTactic.of("a", 1)).computeUnits(64)));
@@ -187,8 +188,7 @@ class PlanTest {
   }
 
   private static Plan planOf(MoeDevice device) {
-    TuningFamily family =
-        TuningFamily.builder("op", device.info()).put("experts", 16).build();
+    TuningFamily family = TuningFamily.builder("op", device.info()).put("experts", 16).build();
     return Plan.of(
         Environment.of(device),
         List.of(

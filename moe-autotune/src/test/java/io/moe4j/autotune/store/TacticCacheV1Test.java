@@ -86,8 +86,7 @@ class TacticCacheV1Test {
   void blockedTacticsAreKept() {
     BlockedTactic tactic = new BlockedTactic("op", "layer", "bad", "SIGSEGV at 16 tokens");
     cache.block(tactic);
-    assertEquals(
-        ImmutableList.of(tactic), TacticCacheV1.below(root, Entries.HERE).loadBlocked());
+    assertEquals(ImmutableList.of(tactic), TacticCacheV1.below(root, Entries.HERE).loadBlocked());
     assertEquals(ImmutableList.of(), cache.load());
   }
 
@@ -215,8 +214,7 @@ class TacticCacheV1Test {
     CacheDirectory directory = new CacheDirectory(root);
     Instant now = Instant.now();
 
-    ImmutableList<Path> first =
-        directory.prune(environment -> false, Duration.ofHours(1), now);
+    ImmutableList<Path> first = directory.prune(environment -> false, Duration.ofHours(1), now);
     assertTrue(first.stream().anyMatch(path -> path.endsWith("damaged/x.json")), first::toString);
     assertTrue(Files.exists(leftover), "its writer may live");
 

@@ -40,7 +40,8 @@ final class FakeGpuDevice implements BackendDevice {
   private ByteBuffer bytes(long address, long bytes) {
     Map.Entry<Long, ByteBuffer> block = memory.floorEntry(address);
     if (block == null || address + bytes > block.getKey() + block.getValue().capacity()) {
-      throw new AssertionError("touches " + bytes + " bytes at " + address + ", which are not live");
+      throw new AssertionError(
+          "touches " + bytes + " bytes at " + address + ", which are not live");
     }
     return block
         .getValue()
@@ -200,14 +201,12 @@ final class FakeGpuDevice implements BackendDevice {
   }
 
   @Override
-  public void swizzleScales(
-      long rows, long columns, long linear, long swizzled, long stream) {
+  public void swizzleScales(long rows, long columns, long linear, long swizzled, long stream) {
     throw new AssertionError("not used");
   }
 
   @Override
-  public void unswizzleScales(
-      long rows, long columns, long swizzled, long linear, long stream) {
+  public void unswizzleScales(long rows, long columns, long swizzled, long linear, long stream) {
     throw new AssertionError("not used");
   }
 
