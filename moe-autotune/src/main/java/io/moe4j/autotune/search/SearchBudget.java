@@ -40,6 +40,11 @@ public final class SearchBudget {
     return Duration.ofNanos(Math.max(0, limitNanos - spentNanos()));
   }
 
+  /** A part, 0 to 1, of the time left. */
+  public Duration remaining(double part) {
+    return Duration.ofNanos((long) (part * remaining().toNanos()));
+  }
+
   private long spentNanos() {
     long reading = ticker.read();
     spentNanos += Math.max(0, reading - lastReading);

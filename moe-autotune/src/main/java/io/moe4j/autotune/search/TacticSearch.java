@@ -52,8 +52,13 @@ public final class TacticSearch {
     this.listener = listener;
   }
 
-  /** Searches one bucket. Whatever a tactic or the memory does, the answer is a result. */
-  public BucketResult search(long tokens) {
+  /**
+   * Searches one bucket. Whatever a tactic or the memory does, the answer is a result.
+   *
+   * @param share part of the remaining budget that the bucket may spend on telling close tactics
+   *     apart; what it needs at least may take more
+   */
+  public BucketResult search(long tokens, double share) {
     TuningKey key = new TuningKey(operation.family(), tokens);
     if (budget.expired()) {
       return BucketResult.skipped(key, operation.skew(), "the time budget is spent");
@@ -67,7 +72,7 @@ public final class TacticSearch {
         Measurement measurement = new Measurement(operation, inputs)) {
       SuccessiveHalving race =
           new SuccessiveHalving(
-              operation, key, contenders, inputs, measurement, options, budget, listener);
+              operation, key, contenders, inputs, measurement, options, budget, share, listener);
       Optional<String> failure = race.run();
       remember(tokens, contenders);
       return new BucketResult(
@@ -76,7 +81,9 @@ public final class TacticSearch {
           failure.orElse(race.cutShort() ? "the time budget ended first" : ""),
           operation.skew(),
           failure.isPresent() ? ImmutableMap.of() : race.decisions(),
-          contenders.stream().map(Contender::timing).collect(ImmutableList.toImmutableList()),
+          contenders.stream()
+              .map(contender -> contender.timing(operation.skews()))
+              .collect(ImmutableList.toImmutableList()),
           inputs.copies(),
           measurement.launches());
     } catch (DeviceMemoryException e) {
@@ -126,17 +133,13 @@ public final class TacticSearch {
   private void remember(long tokens, List<Contender> contenders) {
     Map<String, Double> slowdowns = new HashMap<>();
     for (RoutingSkew skew : operation.skews().keySet()) {
+      List<Contender> timed =
+          contenders.stream().filter(other -> other.passes(List.of(skew)) > 0).toList();
       double fastest =
-          contenders.stream()
-              .map(Contender::timing)
-              .mapToDouble(timing -> timing.medianNanos().getOrDefault(skew, Double.MAX_VALUE))
-              .min()
-              .orElse(Double.MAX_VALUE);
-      for (Contender contender : contenders) {
-        Double nanos = contender.timing().medianNanos().get(skew);
-        if (nanos != null) {
-          slowdowns.merge(contender.candidate().toString(), nanos / fastest, Math::min);
-        }
+          timed.stream().mapToDouble(other -> other.median(skew)).min().orElse(Double.NaN);
+      for (Contender contender : timed) {
+        slowdowns.merge(
+            contender.candidate().toString(), contender.median(skew) / fastest, Math::min);
       }
     }
     past.add(new Standings(tokens, slowdowns));
