@@ -32,6 +32,11 @@ final class Units {
         : threeDigits(seconds * 1e9) + " ns";
   }
 
+  /** "1 token", "64 tokens". */
+  static String tokens(long tokens) {
+    return tokens + (tokens == 1 ? " token" : " tokens");
+  }
+
   private static String threeDigits(double value) {
     int decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
     boolean whole = value == Math.rint(value) && value < 10;
