@@ -24,6 +24,12 @@ constexpr int kDirectTokens = 4;
 constexpr int kStagedTokens = 6;  // 12 sums in registers
 constexpr int64_t kSlabChunks = 8;
 
+/** Chunks [first, first + count) of a panel. */
+struct Slice {
+  int64_t first;
+  int64_t count;
+};
+
 struct Nvfp4 {
   static constexpr int32_t kFormat = MOE4J_FORMAT_NVFP4;
   /** E4M3 shifted into an F16 is 2^-8 of its value, subnormals included. */
@@ -83,48 +89,70 @@ struct Decoder {
   }
 };
 
+/** Asks for this pass' share of the chunk that lies a slab ahead. */
+template <int64_t kChunkBytes>
+void prefetch(const uint8_t* chunk, int pass) {
+  const uint8_t* ahead = chunk + kSlabChunks * kChunkBytes;
+#pragma GCC unroll 8
+  for (int64_t line = pass * 64; line < kChunkBytes; line += kPasses * 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T0);
+  }
+}
+
 /** A token's two elements of a pair of K, in all four places. */
 __m256 broadcast_pair(const float* elements) {
   return _mm256_castpd_ps(_mm256_broadcast_sd(reinterpret_cast<const double*>(elements)));
 }
 
+/** Few tokens, all in one tile: each block's sums of 8 rows stay in registers. For a single one,
+ *  every other pair of K has sums of its own, so that additions need not wait for each other. */
 template <class Format, int kTokens>
-void multiply_direct(const PanelProduct& product, int pass) {
+void multiply_direct(const PanelProduct& product, const Slice& slice, int pass) {
+  constexpr int kSplit = kTokens == 1 ? 2 : 1;
   constexpr int kBlock = block_format(Format::kFormat).block;
   constexpr int64_t kCodeBytes = chunk_code_bytes(Format::kFormat);
   constexpr int64_t kChunkBytes = chunk_bytes(Format::kFormat);
   const Decoder decoder;
-  const uint8_t* chunk = product.panel;
-  const auto* elements = static_cast<const float*>(product.tiles[0].elements);
+  const uint8_t* chunk = product.panel + slice.first * kChunkBytes;
+  const auto* elements =
+      static_cast<const float*>(product.tiles[0].elements) + slice.first * kChunkK * kTokens;
+  float* const sums = product.sums + pass * kRows;
   __m256 total[kTokens];
 #pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) total[t] = _mm256_setzero_ps();
-  for (int64_t i = 0; i < product.chunks; ++i) {
+  for (int t = 0; t < kTokens; ++t) total[t] = _mm256_load_ps(sums + t * kPanelRows);
+  for (int64_t i = 0; i < slice.count; ++i) {
+    prefetch<kChunkBytes>(chunk, pass);
 #pragma GCC unroll 1
     for (int block = 0; block < kChunkK / kBlock; ++block) {
-      __m256 sum[kTokens][2];
+      __m256 sum[kTokens][2][kSplit];
 #pragma GCC unroll 4
-      for (int t = 0; t < kTokens; ++t) sum[t][0] = sum[t][1] = _mm256_setzero_ps();
+      for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+        for (int s = 0; s < kSplit; ++s) sum[t][0][s] = sum[t][1][s] = _mm256_setzero_ps();
+      }
 #pragma GCC unroll 4
       for (int j = 0; j < kBlock / 8; ++j) {
         const int group = block * (kBlock / 8) + j;
-        decoder.decode(
-            chunk + (group * kPasses + pass) * 32, [&](int pair, __m256 first,
-                                                       __m256
-                                                           second) __attribute__((always_inline)) {
+        const auto use = [&](int pair, __m256 first, __m256 second) {
+          const int s = pair % kSplit;
 #pragma GCC unroll 4
-              for (int t = 0; t < kTokens; ++t) {
-                const __m256 element =
-                    broadcast_pair(elements + ((group * 4 + pair) * kTokens + t) * 2);
-                sum[t][0] = _mm256_fmadd_ps(first, element, sum[t][0]);
-                sum[t][1] = _mm256_fmadd_ps(second, element, sum[t][1]);
-              }
-            });
+          for (int t = 0; t < kTokens; ++t) {
+            const __m256 element =
+                broadcast_pair(elements + ((group * 4 + pair) * kTokens + t) * 2);
+            sum[t][0][s] = _mm256_fmadd_ps(first, element, sum[t][0][s]);
+            sum[t][1][s] = _mm256_fmadd_ps(second, element, sum[t][1][s]);
+          }
+        };
+        decoder.decode(chunk + (group * kPasses + pass) * 32, use);
       }
       const __m256 scales = Format::scales(chunk + kCodeBytes + block * kPanelRows + pass * kRows);
 #pragma GCC unroll 4
       for (int t = 0; t < kTokens; ++t) {
-        total[t] = _mm256_fmadd_ps(_mm256_hadd_ps(sum[t][0], sum[t][1]), scales, total[t]);
+        if constexpr (kSplit == 2) {
+          sum[t][0][0] = _mm256_add_ps(sum[t][0][0], sum[t][0][1]);
+          sum[t][1][0] = _mm256_add_ps(sum[t][1][0], sum[t][1][1]);
+        }
+        total[t] = _mm256_fmadd_ps(_mm256_hadd_ps(sum[t][0][0], sum[t][1][0]), scales, total[t]);
       }
     }
     chunk += kChunkBytes;
@@ -132,7 +160,7 @@ void multiply_direct(const PanelProduct& product, int pass) {
   }
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) {
-    _mm256_store_ps(product.sums + t * kPanelRows + pass * kRows, total[t]);
+    _mm256_store_ps(sums + t * kPanelRows, total[t]);
   }
 }
 
@@ -147,6 +175,7 @@ void decode_slab(const uint8_t* chunk, int64_t num_chunks, int pass, Slab* slab)
   const Decoder decoder;
   float* weights = slab->weights;
   for (int64_t i = 0; i < num_chunks; ++i) {
+    prefetch<chunk_bytes(Format::kFormat)>(chunk, pass);
     for (int block = 0; block < kChunkK / kBlock; ++block) {
       const __m256 scales = Format::scales(chunk + chunk_code_bytes(Format::kFormat) +
                                            block * kPanelRows + pass * kRows);
@@ -155,18 +184,12 @@ void decode_slab(const uint8_t* chunk, int64_t num_chunks, int pass, Slab* slab)
 #pragma GCC unroll 4
       for (int j = 0; j < kBlock / 8; ++j) {
         const int group = block * (kBlock / 8) + j;
-        decoder.decode(
-            chunk + (group * kPasses + pass) * 32, [&](int pair, __m256 first, __m256 second)
-                                                       __attribute__((always_inline)) {
-                                                         float* destination =
-                                                             weights + (group * 4 + pair) * 16;
-                                                         _mm256_store_ps(
-                                                             destination,
-                                                             _mm256_mul_ps(first, first_scales));
-                                                         _mm256_store_ps(
-                                                             destination + 8,
-                                                             _mm256_mul_ps(second, second_scales));
-                                                       });
+        const auto store = [&](int pair, __m256 first, __m256 second) {
+          float* destination = weights + (group * 4 + pair) * 16;
+          _mm256_store_ps(destination, _mm256_mul_ps(first, first_scales));
+          _mm256_store_ps(destination + 8, _mm256_mul_ps(second, second_scales));
+        };
+        decoder.decode(chunk + (group * kPasses + pass) * 32, store);
       }
     }
     chunk += chunk_bytes(Format::kFormat);
@@ -208,54 +231,75 @@ constexpr MultiplySlab kMultiplySlab[kStagedTokens] = {multiply_slab<1>, multipl
                                                        multiply_slab<3>, multiply_slab<4>,
                                                        multiply_slab<5>, multiply_slab<6>};
 
-template <class Format>
-void multiply_staged(const PanelProduct& product, int pass) {
-  Slab slab;
-  alignas(64) float pair_sums[kMaxGroupTokens * 16];
-  int64_t tokens = 0;
-  for (int32_t i = 0; i < product.num_tiles; ++i) tokens += product.tiles[i].tokens;
-  for (int64_t i = 0; i < tokens * 16; ++i) pair_sums[i] = 0;
+/** The pair sums of one pass of eight rows, for all tokens of a group. */
+struct alignas(64) PairSums {
+  float values[kMaxGroupTokens * 16];
+};
 
-  for (int64_t first = 0; first < product.chunks; first += kSlabChunks) {
-    const int64_t rest = product.chunks - first;
-    const int64_t num_chunks = rest < kSlabChunks ? rest : kSlabChunks;
-    decode_slab<Format>(product.panel + first * chunk_bytes(Format::kFormat), num_chunks, pass,
-                        &slab);
-    float* tile_sums = pair_sums;
-    for (int32_t i = 0; i < product.num_tiles; ++i) {
-      const TokenTile& tile = product.tiles[i];
-      const auto* elements =
-          static_cast<const float*>(tile.elements) + first * kChunkK * tile.tokens;
-      kMultiplySlab[tile.tokens - 1](slab, num_chunks * kPairs, elements, tile_sums);
-      tile_sums += tile.tokens * 16;
-    }
+template <class Format>
+void multiply_staged(const PanelProduct& product, const Slice& slice, int pass,
+                     PairSums* pair_sums) {
+  Slab slab;
+  decode_slab<Format>(product.panel + slice.first * chunk_bytes(Format::kFormat), slice.count, pass,
+                      &slab);
+  float* tile_sums = pair_sums->values;
+  for (int32_t i = 0; i < product.num_tiles; ++i) {
+    const TokenTile& tile = product.tiles[i];
+    const auto* elements =
+        static_cast<const float*>(tile.elements) + slice.first * kChunkK * tile.tokens;
+    kMultiplySlab[tile.tokens - 1](slab, slice.count * kPairs, elements, tile_sums);
+    tile_sums += tile.tokens * 16;
   }
-  for (int64_t t = 0; t < tokens; ++t) {
-    const float* sums = pair_sums + t * 16;
-    _mm256_store_ps(product.sums + t * kPanelRows + pass * kRows,
-                    _mm256_hadd_ps(_mm256_load_ps(sums), _mm256_load_ps(sums + 8)));
+}
+
+/** Calls use(slice, pass) for all of a panel. */
+template <class Use>
+void for_each_slice(int64_t num_chunks, const Use& use) {
+  for (int64_t first = 0; first < num_chunks; first += kSlabChunks) {
+    const int64_t rest = num_chunks - first;
+    const Slice slice = {first, rest < kSlabChunks ? rest : kSlabChunks};
+    for (int pass = 0; pass < kPasses; ++pass) use(slice, pass);
   }
 }
 
 template <class Format>
 void multiply(const PanelProduct& product) {
-  using Multiply = void (*)(const PanelProduct&, int);
-  static constexpr Multiply kDirect[kDirectTokens] = {
-      multiply_direct<Format, 1>, multiply_direct<Format, 2>, multiply_direct<Format, 3>,
-      multiply_direct<Format, 4>};
-  const bool few = product.num_tiles == 1 && product.tiles[0].tokens <= kDirectTokens;
-  const Multiply multiply_rows =
-      few ? kDirect[product.tiles[0].tokens - 1] : multiply_staged<Format>;
-  for (int pass = 0; pass < kPasses; ++pass) multiply_rows(product, pass);
+  int64_t tokens = 0;
+  for (int32_t i = 0; i < product.num_tiles; ++i) tokens += product.tiles[i].tokens;
+  if (product.num_tiles == 1 && tokens <= kDirectTokens) {
+    using Multiply = void (*)(const PanelProduct&, const Slice&, int);
+    static constexpr Multiply kByTokens[kDirectTokens] = {
+        multiply_direct<Format, 1>, multiply_direct<Format, 2>, multiply_direct<Format, 3>,
+        multiply_direct<Format, 4>};
+    for (int64_t i = 0; i < tokens * kPanelRows; ++i) product.sums[i] = 0;
+    for_each_slice(product.chunks, [&](const Slice& slice, int pass) {
+      kByTokens[tokens - 1](product, slice, pass);
+    });
+    return;
+  }
+  PairSums pair_sums[kPasses];
+  for (PairSums& sums : pair_sums) {
+    for (int64_t i = 0; i < tokens * 16; ++i) sums.values[i] = 0;
+  }
+  for_each_slice(product.chunks, [&](const Slice& slice, int pass) {
+    multiply_staged<Format>(product, slice, pass, &pair_sums[pass]);
+  });
+  for (int pass = 0; pass < kPasses; ++pass) {
+    for (int64_t t = 0; t < tokens; ++t) {
+      const float* sums = pair_sums[pass].values + t * 16;
+      _mm256_store_ps(product.sums + t * kPanelRows + pass * kRows,
+                      _mm256_hadd_ps(_mm256_load_ps(sums), _mm256_load_ps(sums + 8)));
+    }
+  }
 }
 
 /** BF16 weights: a shift or a mask makes F32 vectors of 8 rows. */
 template <int kTokens>
 void multiply_bf16_tile(const PanelProduct& product, const float* elements, int pass, float* sums) {
   const __m256i upper_half = _mm256_set1_epi32(-0x10000);
-  __m256 sum[kTokens];
+  __m256 sum[kTokens][2];
 #pragma GCC unroll 6
-  for (int t = 0; t < kTokens; ++t) sum[t] = _mm256_setzero_ps();
+  for (int t = 0; t < kTokens; ++t) sum[t][0] = sum[t][1] = _mm256_setzero_ps();
   for (int64_t pair = 0; pair < product.chunks * kPairs; ++pair) {
     const __m256i codes = _mm256_load_si256(
         reinterpret_cast<const __m256i*>(product.panel + (pair * kPasses + pass) * 32));
@@ -263,14 +307,14 @@ void multiply_bf16_tile(const PanelProduct& product, const float* elements, int 
     const __m256 odd = _mm256_castsi256_ps(_mm256_and_si256(codes, upper_half));
 #pragma GCC unroll 6
     for (int t = 0; t < kTokens; ++t) {
-      sum[t] = _mm256_fmadd_ps(even, _mm256_broadcast_ss(elements + t * 2), sum[t]);
-      sum[t] = _mm256_fmadd_ps(odd, _mm256_broadcast_ss(elements + t * 2 + 1), sum[t]);
+      sum[t][0] = _mm256_fmadd_ps(even, _mm256_broadcast_ss(elements + t * 2), sum[t][0]);
+      sum[t][1] = _mm256_fmadd_ps(odd, _mm256_broadcast_ss(elements + t * 2 + 1), sum[t][1]);
     }
     elements += kTokens * 2;
   }
 #pragma GCC unroll 6
   for (int t = 0; t < kTokens; ++t) {
-    _mm256_store_ps(sums + t * kPanelRows + pass * kRows, sum[t]);
+    _mm256_store_ps(sums + t * kPanelRows + pass * kRows, _mm256_add_ps(sum[t][0], sum[t][1]));
   }
 }
 

@@ -1,14 +1,17 @@
 // The loops that the two AVX-512 instruction sets share. Each includes this with a `Dot` of its own
 // that says how activations are read and multiplied:
 //
-//   static constexpr int kSteps                          multiplications for 16 rows of 8 K
-//   static __m512i/__m512 weights(raw, step)             their weights, from 64 bytes of codes
-//   static __m512 add(sum, weights, elements)            sum + weights * the element of each lane
-//   static const void* element(tile, group, step, ...)   the element that goes with them
+//   kElement                                   the type of activations
+//   kSteps                                     multiplications for 16 rows of 8 K
+//   weights(codes, step)                       their weights, from 64 bytes of codes
+//   add<kTokens>(sum, weights, elements, group, step, token)
+//                                              sum + weights * the token's elements of that step
+//   kBf16Steps, bf16_weights(), add_bf16()     the same for BF16 weights, of 16 rows of a pair of K
 //
 // Codes are multiplied as they are; each block's sum is multiplied by its 16 rows' scales. So a
-// weight costs a shift and a table look-up, cheap enough to be repeated for every tile of tokens
-// from packed codes in the cache.
+// weight costs a shift and a table look-up, cheap enough to be repeated for every tile of tokens:
+// what stays in the cache for all of them is the packed codes, an eighth of what decoded F32 would
+// need.
 //
 // Everything is in an unnamed namespace: see kernels.hpp.
 #pragma once
@@ -23,7 +26,12 @@ namespace {
 
 constexpr int kLanes = 16;  // rows of one vector
 constexpr int kHalves = kPanelRows / kLanes;
-constexpr int kGroups = kChunkK / 8;
+/** The most tokens that take both halves of a panel in one pass. */
+constexpr int kWideTokens = 2;
+/** Chunks of K that stay in the L1 cache, elements of a tile of tokens included. */
+constexpr int64_t kSlabChunks = 8;
+/** How far ahead of the multiplications codes are asked for. */
+constexpr int64_t kPrefetchChunks = 4;
 
 struct Nvfp4 {
   static constexpr int32_t kFormat = MOE4J_FORMAT_NVFP4;
@@ -46,13 +54,23 @@ struct Mxfp4 {
   }
 };
 
+/** Asks for the lines of a chunk that some 16 rows of it use, and its share of the scales. */
+template <int64_t kChunkBytes>
+void prefetch_chunk(const uint8_t* chunk, int half, int num_halves) {
+#pragma GCC unroll 8
+  for (int64_t line = half * 64; line < kChunkBytes; line += num_halves * 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(chunk + line), _MM_HINT_T0);
+  }
+}
+
 /**
- * One tile of kTokens tokens with kVectors * 16 rows of a panel, from row 16 * half on. Several
- * partial sums a block (kSplit) keep the multipliers busy where there are few tokens.
+ * Adds to the sums of one tile of kTokens tokens what some chunks of kVectors * 16 rows of a panel
+ * make, from row 16 * half on. Several partial sums a block (kSplit) keep the multipliers busy.
  */
-template <class Dot, class Format, int kTokens, int kVectors, int kSplit>
+template <class Dot, class Format, int kTokens, int kVectors>
 void multiply_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t* elements, int half,
                    float* sums) {
+  constexpr int kSplit = 2;
   constexpr int kBlock = block_format(Format::kFormat).block;
   constexpr int64_t kCodeBytes = chunk_code_bytes(Format::kFormat);
   constexpr int64_t kChunkBytes = chunk_bytes(Format::kFormat);
@@ -62,10 +80,12 @@ void multiply_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t* elem
 #pragma GCC unroll 2
   for (int v = 0; v < kVectors; ++v) {
 #pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) total[v][t] = _mm512_setzero_ps();
+    for (int t = 0; t < kTokens; ++t) {
+      total[v][t] = _mm512_load_ps(sums + t * kPanelRows + (half + v) * kLanes);
+    }
   }
-  panel += half * 64;
   for (int64_t chunk = 0; chunk < num_chunks; ++chunk) {
+    prefetch_chunk<kChunkBytes>(panel + kPrefetchChunks * kChunkBytes, half, kHalves / kVectors);
 #pragma GCC unroll 4
     for (int block = 0; block < kChunkK / kBlock; ++block) {
       __m512 sum[kVectors][kTokens][kSplit];
@@ -82,7 +102,7 @@ void multiply_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t* elem
         const int group = block * (kBlock / 8) + i;
 #pragma GCC unroll 2
         for (int v = 0; v < kVectors; ++v) {
-          const __m512i codes = _mm512_load_si512(panel + (group * kHalves + v) * 64);
+          const __m512i codes = _mm512_load_si512(panel + (group * kHalves + half + v) * 64);
 #pragma GCC unroll 8
           for (int step = 0; step < Dot::kSteps; ++step) {
             const auto weights = dot.weights(codes, step);
@@ -96,12 +116,11 @@ void multiply_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t* elem
       }
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) {
-        const __m512 scales = Format::scales(panel - half * 64 + kCodeBytes + block * kPanelRows +
-                                             (half + v) * kLanes);
+        const __m512 scales =
+            Format::scales(panel + kCodeBytes + block * kPanelRows + (half + v) * kLanes);
 #pragma GCC unroll 8
         for (int t = 0; t < kTokens; ++t) {
-          __m512 block_sum = sum[v][t][0];
-          if constexpr (kSplit == 2) block_sum = _mm512_add_ps(block_sum, sum[v][t][1]);
+          const __m512 block_sum = _mm512_add_ps(sum[v][t][0], sum[v][t][1]);
           total[v][t] = _mm512_fmadd_ps(block_sum, scales, total[v][t]);
         }
       }
@@ -109,13 +128,11 @@ void multiply_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t* elem
     panel += kChunkBytes;
     elements += kChunkK * kTokens * element_bytes(Dot::kElement);
   }
-  const __m512 unit = _mm512_set1_ps(Format::kUnit);
 #pragma GCC unroll 2
   for (int v = 0; v < kVectors; ++v) {
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
-      _mm512_store_ps(sums + t * kPanelRows + (half + v) * kLanes,
-                      _mm512_mul_ps(total[v][t], unit));
+      _mm512_store_ps(sums + t * kPanelRows + (half + v) * kLanes, total[v][t]);
     }
   }
 }
@@ -124,11 +141,11 @@ void multiply_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t* elem
 template <class Dot, int kTokens>
 void multiply_bf16_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t* elements, int half,
                         float* sums) {
-  __m512 sum[kTokens][Dot::kBf16Steps];
+  __m512 sum[kTokens][2];
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
-#pragma GCC unroll 2
-    for (int s = 0; s < Dot::kBf16Steps; ++s) sum[t][s] = _mm512_setzero_ps();
+    sum[t][0] = _mm512_load_ps(sums + t * kPanelRows + half * kLanes);
+    sum[t][1] = _mm512_setzero_ps();
   }
   for (int64_t pair = 0; pair < num_chunks * (kChunkK / 2); ++pair) {
     const __m512i codes = _mm512_load_si512(panel + (pair * kHalves + half) * 64);
@@ -144,45 +161,68 @@ void multiply_bf16_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t*
   }
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
-    __m512 total = sum[t][0];
-    if constexpr (Dot::kBf16Steps == 2) total = _mm512_add_ps(total, sum[t][1]);
-    _mm512_store_ps(sums + t * kPanelRows + half * kLanes, total);
+    _mm512_store_ps(sums + t * kPanelRows + half * kLanes, _mm512_add_ps(sum[t][0], sum[t][1]));
   }
 }
 
 template <class Dot, class Format, int kTokens>
-void multiply_tile(const uint8_t* panel, int64_t num_chunks, const void* elements, float* sums) {
-  const auto* bytes = static_cast<const uint8_t*>(elements);
+void multiply_tile(const uint8_t* panel, int64_t num_chunks, const uint8_t* elements, float* sums) {
   if constexpr (Format::kFormat == MOE4J_FORMAT_BF16) {
     for (int half = 0; half < kHalves; ++half) {
-      multiply_bf16_rows<Dot, kTokens>(panel, num_chunks, bytes, half, sums);
+      multiply_bf16_rows<Dot, kTokens>(panel, num_chunks, elements, half, sums);
     }
-  } else if constexpr (kTokens <= 2) {
-    // Few tokens: memory is the limit, so read each line of the panel in its turn.
-    multiply_rows<Dot, Format, kTokens, 2, 2>(panel, num_chunks, bytes, 0, sums);
+  } else if constexpr (kTokens <= kWideTokens) {
+    multiply_rows<Dot, Format, kTokens, 2>(panel, num_chunks, elements, 0, sums);
   } else {
     for (int half = 0; half < kHalves; ++half) {
-      multiply_rows<Dot, Format, kTokens, 1, 2>(panel, num_chunks, bytes, half, sums);
+      multiply_rows<Dot, Format, kTokens, 1>(panel, num_chunks, elements, half, sums);
     }
   }
 }
 
 struct Bf16Weights {
   static constexpr int32_t kFormat = MOE4J_FORMAT_BF16;
+  static constexpr float kUnit = 1.0f;
 };
 
+/** Slab by slab of K, so that a slab's codes come once from memory, in the order in which they lie
+ *  there, and then from the L1 cache for both halves of the panel and for all tiles. */
 template <class Dot, class Format>
 void multiply(const PanelProduct& product) {
-  using MultiplyTile = void (*)(const uint8_t*, int64_t, const void*, float*);
+  using MultiplyTile = void (*)(const uint8_t*, int64_t, const uint8_t*, float*);
   static constexpr MultiplyTile kByTokens[kMaxTileTokens] = {
       multiply_tile<Dot, Format, 1>, multiply_tile<Dot, Format, 2>, multiply_tile<Dot, Format, 3>,
       multiply_tile<Dot, Format, 4>, multiply_tile<Dot, Format, 5>, multiply_tile<Dot, Format, 6>,
       multiply_tile<Dot, Format, 7>, multiply_tile<Dot, Format, 8>};
-  float* sums = product.sums;
-  for (int32_t i = 0; i < product.num_tiles; ++i) {
-    const TokenTile& tile = product.tiles[i];
-    kByTokens[tile.tokens - 1](product.panel, product.chunks, tile.elements, sums);
-    sums += tile.tokens * kPanelRows;
+  constexpr int64_t kChunkElementBytes = kChunkK * element_bytes(Dot::kElement);
+  int64_t tokens = 0;
+  for (int32_t i = 0; i < product.num_tiles; ++i) tokens += product.tiles[i].tokens;
+  const int64_t vectors = tokens * kHalves;
+  for (int64_t i = 0; i < vectors; ++i) {
+    _mm512_store_ps(product.sums + i * kLanes, _mm512_setzero_ps());
+  }
+  const bool one_pass = Format::kFormat != MOE4J_FORMAT_BF16 && product.num_tiles == 1 &&
+                        product.tiles[0].tokens <= kWideTokens;
+  const int64_t step = one_pass ? product.chunks : kSlabChunks;
+  for (int64_t first = 0; first < product.chunks; first += step) {
+    const int64_t rest = product.chunks - first;
+    const int64_t num_chunks = rest < step ? rest : step;
+    float* sums = product.sums;
+    for (int32_t i = 0; i < product.num_tiles; ++i) {
+      const TokenTile& tile = product.tiles[i];
+      kByTokens[tile.tokens - 1](
+          product.panel + first * chunk_bytes(Format::kFormat), num_chunks,
+          static_cast<const uint8_t*>(tile.elements) + first * tile.tokens * kChunkElementBytes,
+          sums);
+      sums += tile.tokens * kPanelRows;
+    }
+  }
+  if constexpr (Format::kUnit != 1) {
+    const __m512 unit = _mm512_set1_ps(Format::kUnit);
+    for (int64_t i = 0; i < vectors; ++i) {
+      float* vector = product.sums + i * kLanes;
+      _mm512_store_ps(vector, _mm512_mul_ps(_mm512_load_ps(vector), unit));
+    }
   }
 }
 

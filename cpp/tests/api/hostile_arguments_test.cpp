@@ -282,7 +282,7 @@ TEST_F(HostileArguments, Launch) {
       {"output", [](Args& a) { a.output = nullptr; }},
       {"output", [this](Args& a) { a.output = hidden_states.data(); }},
       {"output", [this](Args& a) { a.output = bytes_ + 2; }},
-      {"topk_ids_out", [](Args& a) { a.topk_ids_out = static_cast<int32_t*>(a.output); }},
+      {"output", [](Args& a) { a.topk_ids_out = static_cast<int32_t*>(a.output); }},
       {"addend", [this](Args& a) { a.addend = reinterpret_cast<float*>(bytes_ + 3); }},
       {"per_token_scale",
        [this](Args& a) { a.per_token_scale = reinterpret_cast<float*>(bytes_ + 1); }},

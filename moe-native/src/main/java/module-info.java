@@ -1,4 +1,12 @@
-/** JavaCPP bindings of moe4j.h, and the CPU and CUDA back ends of moe4j on top of them. */
+/**
+ * JavaCPP bindings of {@code moe4j.h}, and the CPU and CUDA back ends of moe4j on top of them.
+ *
+ * <p>The native libraries come from the artifact with the platform's classifier, e.g. {@code
+ * linux-x86_64}. On the module path it is the module {@code io.moe4j.backend.linux.x86_64}, which
+ * nothing requires: name it with {@code --add-modules}. From JDK 24 on, {@code
+ * --enable-native-access=org.bytedeco.javacpp,io.moe4j.backend} (on the class path {@code
+ * ALL-UNNAMED}) keeps the JVM from warning of native code.
+ */
 module io.moe4j.backend {
   requires io.moe4j;
   requires transitive org.bytedeco.javacpp;

@@ -4,6 +4,7 @@ package io.moe4j;
 public class InvalidArgumentException extends MoeException {
   private static final long serialVersionUID = 1L;
 
+  /** See {@link #argument}. */
   private final String argument;
 
   /** The message becomes "{argument}: found {found}, expected {expected}". */

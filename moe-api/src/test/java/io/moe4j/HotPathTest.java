@@ -32,11 +32,12 @@ final class HotPathTest {
       };
       runAll(f, calls, WARM_UP);
       ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
-      long idle = threads.getCurrentThreadAllocatedBytes();
-      idle = threads.getCurrentThreadAllocatedBytes() - idle;
       long before = threads.getCurrentThreadAllocatedBytes();
       runAll(f, calls, RUNS);
-      assertEquals(0, threads.getCurrentThreadAllocatedBytes() - before - idle);
+      long bytes = threads.getCurrentThreadAllocatedBytes() - before;
+      // The virtual machine allocates a little of its own when it recompiles; the smallest object
+      // in each run would be 16 bytes times as many runs.
+      assertEquals(0, bytes / RUNS, () -> bytes + " bytes in " + RUNS + " rounds");
     }
   }
 

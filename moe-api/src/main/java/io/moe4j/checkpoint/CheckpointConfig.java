@@ -52,6 +52,9 @@ public final class CheckpointConfig {
     if (declared.isObject()) {
       return new CheckpointConfig(path, root, Optional.of(quantization(path, declared)));
     }
+    if (!declared.isMissingNode() && !declared.isNull()) {
+      throw wrong(path, "quantization_config", declared, "an object");
+    }
     Path modelOpt = folder.resolve(MODELOPT_CONFIG);
     if (!Files.exists(modelOpt)) {
       return new CheckpointConfig(path, root, Optional.empty());

@@ -50,12 +50,7 @@ final class GptOssBlock implements MoeBlock {
         CheckpointExperts.of(
             config,
             new GptOssExperts(
-                tensors,
-                names,
-                numExperts,
-                hiddenSize,
-                intermediateSize,
-                config.number("swiglu_limit", DEFAULT_LIMIT)),
+                tensors, names, numExperts, hiddenSize, intermediateSize, swigluLimit()),
             spec ->
                 spec.hiddenSize(hiddenSize)
                     .intermediateSize(intermediateSize)
@@ -68,6 +63,14 @@ final class GptOssBlock implements MoeBlock {
             Optional.of(tensors.tensor(names.routerBias()).expectFloats(numExperts)),
             Optional.empty());
     return new MoeCheckpointLayer(layer, experts, Optional.empty(), router);
+  }
+
+  private float swigluLimit() {
+    float limit = config.number("swiglu_limit", DEFAULT_LIMIT);
+    if (!(limit > 0)) {
+      throw config.wrong("swiglu_limit", "more than 0");
+    }
+    return limit;
   }
 
   private static void checkDeclared(CheckpointConfig.Quantization declared) {

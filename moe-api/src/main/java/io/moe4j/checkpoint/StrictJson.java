@@ -6,6 +6,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.core.exc.StreamConstraintsException;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
 import java.io.InputStream;
@@ -70,6 +71,9 @@ final class StrictJson {
       return value;
     } catch (CharacterCodingException e) {
       throw new CheckpointException(file, what + " is not valid UTF-8", e);
+    } catch (StreamConstraintsException e) {
+      String message = e.getOriginalMessage().replaceAll(", from `[^`]*`", "");
+      throw new CheckpointException(file, what + " is beyond bounds: " + message, e);
     } catch (JsonProcessingException e) {
       throw new CheckpointException(
           file,

@@ -4,6 +4,7 @@ import static io.moe4j.testing.SyntheticModel.E;
 import static io.moe4j.testing.SyntheticModel.H;
 import static io.moe4j.testing.SyntheticModel.I;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.moe4j.Activation;
@@ -18,6 +19,7 @@ import io.moe4j.testing.SyntheticModel;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -153,6 +155,111 @@ final class MoeCheckpointTest {
           ByteBuffer.wrap(model.tensors.data("model.layers.3.mlp.gate.e_score_correction_bias")),
           bias.duplicate());
       assertEquals(ByteOrder.LITTLE_ENDIAN, bias.order());
+    }
+  }
+
+  @Test
+  void kimiK2IsReadAsDeepSeek() throws IOException {
+    new SyntheticModel(5)
+        .deepSeek(3)
+        .write(folder, SyntheticModel.DEEPSEEK_CONFIG.replace("deepseek_v3", "kimi_k2"));
+    try (MoeCheckpoint checkpoint = MoeCheckpoint.open(folder)) {
+      assertEquals("deepseek_v3", checkpoint.family());
+      assertEquals(
+          RoutingMethod.DEEPSEEK_V3, checkpoint.layer(3).routedExperts().spec().routing().method());
+    }
+  }
+
+  @Test
+  void sharedExpertsMayBeQuantizedLikeTheOthers() throws IOException {
+    SyntheticModel model = new SyntheticModel(6).deepSeek(3);
+    String shared = "model.layers.3.mlp.shared_experts.";
+    for (String projection : List.of("gate", "up", "down")) {
+      model.tensors.remove(shared + projection + "_proj.weight");
+    }
+    model
+        .compressedTensors(shared + "gate_proj.", 2 * I, H, 64f, 8f)
+        .compressedTensors(shared + "up_proj.", 2 * I, H, 128f, 4f)
+        .compressedTensors(shared + "down_proj.", H, 2 * I, 256f, 2f);
+    model.write(folder, SyntheticModel.DEEPSEEK_CONFIG);
+    try (MoeCheckpoint checkpoint = MoeCheckpoint.open(folder)) {
+      CheckpointExperts experts = checkpoint.layer(3).sharedExperts().orElseThrow();
+      assertEquals(QuantFormat.NVFP4, experts.weightFormat());
+      ExpertWeights expert = experts.weights(experts.spec(QuantFormat.NVFP4)).expert(0);
+      checkProjection(model.tensors, shared + "down_proj.", "weight_packed", expert.down());
+      assertEquals(1 / 64f, expert.gate().tensorScale());
+      assertEquals(1 / 128f, expert.up().orElseThrow().tensorScale());
+      assertEquals(1 / 4f, expert.inputScale());
+      assertEquals(1 / 2f, expert.intermediateScale());
+    }
+  }
+
+  @Test
+  void expertsThatWereLeftOutOfQuantizationAreBf16() throws IOException {
+    SyntheticModel model = new SyntheticModel(7);
+    String mlp = "model.layers.2.mlp.";
+    for (int e = 0; e < E; e++) {
+      model.tensors.addBf16(mlp + "experts." + e + ".gate_proj.weight", model.floats(I * H), I, H);
+      model.tensors.addBf16(mlp + "experts." + e + ".up_proj.weight", model.floats(I * H), I, H);
+      model.tensors.addBf16(mlp + "experts." + e + ".down_proj.weight", model.floats(I * H), H, I);
+    }
+    model.tensors.addF32(mlp + "gate.weight", model.floats(E * H), E, H);
+    model.write(
+        folder,
+        SyntheticModel.QWEN3_CONFIG.replace(
+            "\"norm_topk_prob\": true",
+            "\"norm_topk_prob\": false, \"quantization_config\": {\"quant_method\": \"modelopt\","
+                + " \"quant_algo\": \"NVFP4\", \"ignore\": [\"model.layers.2*\"]}"));
+    try (MoeCheckpoint checkpoint = MoeCheckpoint.open(folder)) {
+      CheckpointExperts experts = checkpoint.layer(2).routedExperts();
+      assertEquals(QuantFormat.BF16, experts.weightFormat());
+      assertEquals(false, experts.spec().routing().normTopkProb());
+      ExpertWeights expert = experts.weights(experts.spec()).expert(3);
+      byte[] up = model.tensors.data(mlp + "experts.3.up_proj.weight");
+      for (int row = 0; row < I; row++) {
+        assertRow(up, row * H * 2, expert.up().orElseThrow(), row);
+      }
+    }
+  }
+
+  @Test
+  void modelOptMayDeclareItselfInAFileOfItsOwn() throws IOException {
+    new SyntheticModel(8).qwen3(0).write(folder, SyntheticModel.QWEN3_CONFIG);
+    Path declaration = folder.resolve("hf_quant_config.json");
+    Files.writeString(declaration, "{\"quantization\": {\"quant_algo\": \"NVFP4\"}}");
+    try (MoeCheckpoint checkpoint = MoeCheckpoint.open(folder)) {
+      assertEquals("modelopt", checkpoint.config().quantization().orElseThrow().method());
+      checkpoint.layer(0);
+    }
+    Files.writeString(declaration, "{\"quantization\": {\"quant_algo\": \"FP8\"}}");
+    try (MoeCheckpoint checkpoint = MoeCheckpoint.open(folder)) {
+      CheckpointException e = assertThrows(CheckpointException.class, () -> checkpoint.layer(0));
+      assertTrue(e.getMessage().startsWith(declaration + ": quantization"), e::getMessage);
+    }
+  }
+
+  @Test
+  void aSliceOfTheExpertsReadsItsOwn() throws IOException {
+    SyntheticModel model = new SyntheticModel(9).qwen3(0);
+    model.write(folder, SyntheticModel.QWEN3_CONFIG);
+    try (MoeCheckpoint checkpoint = MoeCheckpoint.open(folder)) {
+      CheckpointExperts experts = checkpoint.layer(0).routedExperts();
+      ExpertWeights held = experts.weights(experts.spec().withExpertParallel(2, 2)).expert(1);
+      assertEquals(SyntheticModel.scale(3, 0), held.gate().tensorScale());
+    }
+  }
+
+  @Test
+  void selectionBiasInBf16IsWidened() throws IOException {
+    SyntheticModel model = new SyntheticModel(10).deepSeek(3);
+    model.tensors.addBf16(
+        "model.layers.3.mlp.gate.e_score_correction_bias", new float[] {1, -2, 0.5f, 3}, E);
+    model.write(folder, SyntheticModel.DEEPSEEK_CONFIG);
+    try (MoeCheckpoint checkpoint = MoeCheckpoint.open(folder)) {
+      ByteBuffer bias = checkpoint.layer(3).router().selectionBias().orElseThrow();
+      assertEquals(4 * E, bias.remaining());
+      assertEquals(-2f, bias.getFloat(4));
+      assertEquals(0.5f, bias.getFloat(8));
     }
   }
 

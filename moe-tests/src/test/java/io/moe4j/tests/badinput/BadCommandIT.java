@@ -64,32 +64,81 @@ class BadCommandIT {
         new WrongCommand("an unknown option", 2, "--fast", a -> a.add("--fast")),
         new WrongCommand("a layer in words", 2, "--layer", a -> set(a, "--layer", "one")),
         new WrongCommand("a dense layer", 2, "layer", a -> set(a, "--layer", "0")),
-        new WrongCommand("an unknown format", 2, "--activations", a -> set(a, "--activations", "fp3")),
+        new WrongCommand(
+            "an unknown format", 2, "--activations", a -> set(a, "--activations", "fp3")),
         new WrongCommand("an unknown device", 2, "--device", a -> set(a, "--device", "gpu")),
         new WrongCommand("negative threads", 2, "--threads", a -> set(a, "--threads", "-1")),
-        new WrongCommand("an unknown type", 2, "--output-dtype", a -> set(a, "--output-dtype", "f8")),
+        new WrongCommand(
+            "an unknown type", 2, "--output-dtype", a -> set(a, "--output-dtype", "f8")),
         new WrongCommand("an absent GPU", 1, "cuda:99", a -> set(a, "--device", "cuda:99")),
         new WrongCommand("an unknown tactic", 2, "none.such", a -> set(a, "--tactic", "none.such")),
-        new WrongCommand("no checkpoint", 1, "nowhere", a -> set(a, "--checkpoint", folder.resolve("nowhere").toString())),
-        new WrongCommand("a truncated checkpoint", 1, "truncated", a -> set(a, "--checkpoint", folder.resolve("truncated").toString())),
-        new WrongCommand("no such input", 1, "gone.safetensors", a -> set(a, "--input", folder.resolve("gone.safetensors").toString())),
-        new WrongCommand("an output folder that is not there", 1, "gone", a -> set(a, "--output", folder.resolve("gone/out.safetensors").toString())),
-        new WrongCommand("NVFP4 activations without input scales", 1, "NVFP4", a -> set(a, "--activations", "nvfp4")),
-        new WrongCommand("a configuration as input", 1, "header", a -> set(a, "--input", gptOss.path().resolve("config.json").toString())));
+        new WrongCommand(
+            "no checkpoint",
+            1,
+            "nowhere",
+            a -> set(a, "--checkpoint", folder.resolve("nowhere").toString())),
+        new WrongCommand(
+            "a truncated checkpoint",
+            1,
+            "truncated",
+            a -> set(a, "--checkpoint", folder.resolve("truncated").toString())),
+        new WrongCommand(
+            "no such input",
+            1,
+            "gone.safetensors",
+            a -> set(a, "--input", folder.resolve("gone.safetensors").toString())),
+        new WrongCommand(
+            "an output folder that is not there",
+            1,
+            "gone",
+            a -> set(a, "--output", folder.resolve("gone/out.safetensors").toString())),
+        new WrongCommand(
+            "NVFP4 activations without input scales",
+            1,
+            "NVFP4",
+            a -> set(a, "--activations", "nvfp4")),
+        new WrongCommand(
+            "a configuration as input",
+            1,
+            "header",
+            a -> set(a, "--input", gptOss.path().resolve("config.json").toString())));
   }
 
   static List<WrongCommand> inputs() {
     return List.of(
         input("no hidden states", "hidden_states", in -> in.remove("hidden_states")),
-        input("hidden states of another size", "hidden_states", in -> in.add("hidden_states", "F32", new byte[TOKENS * 32 * 4], TOKENS, 32)),
-        input("I32 hidden states", "hidden_states", in -> in.add("hidden_states", "I32", new byte[TOKENS * HIDDEN * 4], TOKENS, HIDDEN)),
-        input("NaN hidden states", "logits", in -> in.add("hidden_states", "F32", numbers(TOKENS * HIDDEN, Double.NaN), TOKENS, HIDDEN)),
-        input("ids without weights", "topk_weights", in -> in.add("topk_ids", "I32", new byte[TOKENS * 2 * 4], TOKENS, 2)),
+        input(
+            "hidden states of another size",
+            "hidden_states",
+            in -> in.add("hidden_states", "F32", new byte[TOKENS * 32 * 4], TOKENS, 32)),
+        input(
+            "I32 hidden states",
+            "hidden_states",
+            in -> in.add("hidden_states", "I32", new byte[TOKENS * HIDDEN * 4], TOKENS, HIDDEN)),
+        input(
+            "NaN hidden states",
+            "logits",
+            in ->
+                in.add(
+                    "hidden_states", "F32", numbers(TOKENS * HIDDEN, Double.NaN), TOKENS, HIDDEN)),
+        input(
+            "ids without weights",
+            "topk_weights",
+            in -> {
+              precomputed(in, 0, 1, 2, 3, 0, 1);
+              in.remove("topk_weights");
+            }),
         input("id 4 of 4", "topk_ids", in -> precomputed(in, 0, 1, 2, 4, 0, 1)),
         input("an id below 0", "topk_ids", in -> precomputed(in, 0, 1, -1, 3, 0, 1)),
         input("an expert twice", "topk_ids", in -> precomputed(in, 0, 1, 2, 2, 0, 1)),
-        input("logits of too few experts", "router_logits", in -> in.add("router_logits", "F32", new byte[TOKENS * 3 * 4], TOKENS, 3)),
-        input("NaN logits", "logits", in -> in.add("router_logits", "F32", numbers(TOKENS * 4, Double.NaN), TOKENS, 4)));
+        input(
+            "logits of too few experts",
+            "router_logits",
+            in -> in.add("router_logits", "F32", new byte[TOKENS * 3 * 4], TOKENS, 3)),
+        input(
+            "NaN logits",
+            "logits",
+            in -> in.add("router_logits", "F32", numbers(TOKENS * 4, Double.NaN), TOKENS, 4)));
   }
 
   @ParameterizedTest

@@ -97,6 +97,13 @@ public final class CheckpointFolder {
     return this;
   }
 
+  /** Writes two shards instead of the one file. */
+  public CheckpointFolder sharded() throws IOException {
+    Files.delete(file());
+    tensors.writeSharded(folder, 2);
+    return this;
+  }
+
   /** Changes the configuration's text, which has to contain {@code found}. */
   public CheckpointFolder config(String found, String replacement) throws IOException {
     Path config = folder.resolve("config.json");

@@ -123,16 +123,16 @@ class CheckpointRunIT {
 
   private static TestBlock deepSeekV3(int hidden, int intermediate) {
     return TestBlock.draw(
-            MoeSpec.builder()
-                .weightFormat(QuantFormat.NVFP4)
-                .hiddenSize(hidden)
-                .intermediateSize(intermediate)
-                .numExperts(8)
-                .topK(3)
-                .routing(RoutingSpec.deepSeekV3(4, 2, 2.5f))
-                .build(),
-            null,
-            8);
+        MoeSpec.builder()
+            .weightFormat(QuantFormat.NVFP4)
+            .hiddenSize(hidden)
+            .intermediateSize(intermediate)
+            .numExperts(8)
+            .topK(3)
+            .routing(RoutingSpec.deepSeekV3(4, 2, 2.5f))
+            .build(),
+        null,
+        8);
   }
 
   private List<double[]> tokens(int count) {

@@ -12,7 +12,6 @@ import io.moe4j.tests.checkpoint.TestBlock.Expected;
 import io.moe4j.tests.fixtures.Bytes;
 import io.moe4j.tests.fixtures.Judge;
 import io.moe4j.tests.fixtures.SourceCompiler;
-import io.moe4j.tests.oracle.RoutingOracle;
 import java.lang.reflect.Method;
 import java.net.URL;
 import java.net.URLClassLoader;
@@ -55,17 +54,31 @@ class ReadmeExampleTest {
     SplittableRandom random = new SplittableRandom(5);
     List<double[]> tokens =
         Stream.generate(() -> block.decisiveToken(random)).limit(TOKENS).toList();
-    ByteBuffer hiddenStates =
-        Bytes.direct(
-            Bytes.of(DType.BF16, tokens.stream().flatMapToDouble(Arrays::stream).toArray()));
+    List<Expected> routed = routed(block, tokens);
 
     ByteBuffer output =
         (ByteBuffer)
-            example().invoke(null, checkpoint, ProjectionFiles.LAYER, hiddenStates, (long) TOKENS);
+            example()
+                .invoke(
+                    null,
+                    checkpoint,
+                    ProjectionFiles.LAYER,
+                    (long) TOKENS,
+                    buffer(DType.BF16, tokens.stream()),
+                    buffer(
+                        DType.I32,
+                        routed.stream()
+                            .map(choice -> Arrays.stream(choice.ids()).asDoubleStream().toArray())),
+                    buffer(DType.F32, routed.stream().map(Expected::weights)));
 
     byte[] bytes = new byte[output.remaining()];
     output.get(bytes);
-    double error = Judge.relativeError(expected(block, tokens), Bytes.values(DType.BF16, bytes));
+    double[] expected =
+        block.expected(QuantFormat.BF16, tokens, routed).stream()
+            .map(Expected::output)
+            .flatMapToDouble(Arrays::stream)
+            .toArray();
+    double error = Judge.relativeError(expected, Bytes.values(DType.BF16, bytes));
     assertTrue(error < Judge.tolerance(QuantFormat.BF16), "relative L2 error " + error);
   }
 
@@ -78,23 +91,26 @@ class ReadmeExampleTest {
     Method run =
         loader
             .loadClass("RunLayer")
-            .getDeclaredMethod("run", Path.class, int.class, ByteBuffer.class, long.class);
+            .getDeclaredMethod(
+                "run",
+                Path.class,
+                int.class,
+                long.class,
+                ByteBuffer.class,
+                ByteBuffer.class,
+                ByteBuffer.class);
     run.setAccessible(true);
     return run;
   }
 
-  private static double[] expected(TestBlock block, List<double[]> tokens) {
-    List<Expected> routed =
-        tokens.stream()
-            .map(
-                x -> {
-                  RoutingOracle.Choice choice = block.route(block.logits(x));
-                  return new Expected(choice.ids(), choice.weights(), null);
-                })
-            .toList();
-    return block.expected(QuantFormat.BF16, tokens, routed).stream()
-        .map(Expected::output)
-        .flatMapToDouble(Arrays::stream)
-        .toArray();
+  private static List<Expected> routed(TestBlock block, List<double[]> tokens) {
+    return tokens.stream()
+        .map(x -> block.route(block.logits(x)))
+        .map(choice -> new Expected(choice.ids(), choice.weights(), null))
+        .toList();
+  }
+
+  private static ByteBuffer buffer(DType dtype, Stream<double[]> rows) {
+    return Bytes.direct(Bytes.of(dtype, rows.flatMapToDouble(Arrays::stream).toArray()));
   }
 }

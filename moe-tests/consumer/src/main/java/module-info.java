@@ -1,0 +1,4 @@
+/** A user's module, which knows moe4j by its artifacts alone. */
+module com.example.consumer {
+  requires io.moe4j;
+}
