@@ -74,7 +74,7 @@ final class CacheCommand extends CommandGroup {
   }
 
   @Command(name = "list", description = "Say which tunings there are, for which environments.")
-  private int list(@Mixin OutputOptions output, @Mixin CacheSelection cacheSelection) {
+  int list(@Mixin OutputOptions output, @Mixin CacheSelection cacheSelection) {
     output.print(new ListReport(cacheSelection.folder().toString(), folders(cacheSelection)));
     return ExitCode.OK;
   }
@@ -96,7 +96,7 @@ final class CacheCommand extends CommandGroup {
         "Read every file; damaged ones are set aside, so that they can be tuned again.",
         "Fails where there were some."
       })
-  private int verify(@Mixin OutputOptions output, @Mixin CacheSelection cacheSelection) {
+  int verify(@Mixin OutputOptions output, @Mixin CacheSelection cacheSelection) {
     List<Folder> folders = folders(cacheSelection);
     VerifyReport report =
         new VerifyReport(
@@ -122,7 +122,7 @@ final class CacheCommand extends CommandGroup {
       description =
           "Delete files that were set aside, and what processes left that were killed while they "
               + "wrote.")
-  private int prune(
+  int prune(
       @Mixin OutputOptions output,
       @Mixin CacheSelection cacheSelection,
       @Option(

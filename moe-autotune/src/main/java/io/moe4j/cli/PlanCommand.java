@@ -46,7 +46,7 @@ final class PlanCommand extends CommandGroup {
   }
 
   @Command(name = "show", description = "Print a plan's tunings: tactics, times and gains.")
-  private int show(
+  int show(
       @Parameters(paramLabel = "PLAN.json", description = "The plan.") Path file,
       @Mixin OutputOptions output) {
     output.print(new ShowReport(load(file)));
@@ -70,7 +70,7 @@ final class PlanCommand extends CommandGroup {
         "Write a device's tunings from the cache to a plan.",
         "Fails where the cache has none."
       })
-  private int export(
+  int export(
       @Parameters(paramLabel = "PLAN.json", description = "The plan; replaced if it exists.")
           Path file,
       @Mixin OutputOptions output,
@@ -114,7 +114,7 @@ final class PlanCommand extends CommandGroup {
             + "why.",
         "Fails where none applies."
       })
-  private int importPlan(
+  int importPlan(
       @Parameters(paramLabel = "PLAN.json", description = "The plan.") Path file,
       @Mixin OutputOptions output,
       @Mixin DeviceSelection deviceSelection,
@@ -138,7 +138,7 @@ final class PlanCommand extends CommandGroup {
         "Of two tunings of one shape the later plan's stays, unless it alone was cut short; where "
             + "they name different tactics, that is a conflict, which is printed."
       })
-  private int merge(
+  int merge(
       @Parameters(arity = "2..*", paramLabel = "PLAN.json", description = "The plans.")
           List<Path> files,
       @Option(
@@ -217,7 +217,7 @@ final class PlanCommand extends CommandGroup {
   @Command(
       name = "diff",
       description = {"Say how two plans differ.", "Fails where they do, as diff does."})
-  private int diff(
+  int diff(
       @Parameters(index = "0", paramLabel = "FIRST.json", description = "A plan.") Path first,
       @Parameters(index = "1", paramLabel = "SECOND.json", description = "Another plan.")
           Path second,

@@ -7,6 +7,7 @@ final class Terminal {
   private Terminal() {}
 
   /** Whether what is printed is read at once by a person, on a terminal that can clear a line. */
+  @SuppressWarnings("SystemConsoleNull") // Before JDK 22, null says that there is none.
   static boolean isThere() {
     Console console = System.console();
     return console != null && isTerminal(console) && !"dumb".equals(System.getenv("TERM"));

@@ -1,5 +1,6 @@
 package io.moe4j.cli;
 
+import com.google.common.base.Stopwatch;
 import com.google.common.collect.ImmutableSet;
 import io.moe4j.MoeDevice;
 import io.moe4j.MoeLayer;
@@ -9,7 +10,6 @@ import io.moe4j.autotune.Autotuner;
 import io.moe4j.autotune.TunerOptions;
 import io.moe4j.autotune.TuningOptions;
 import io.moe4j.autotune.TuningReport;
-import io.moe4j.autotune.TuningScope;
 import io.moe4j.autotune.isolation.IsolationOptions;
 import io.moe4j.autotune.profile.CallKind;
 import io.moe4j.autotune.profile.TokenBuckets;
@@ -185,21 +185,16 @@ final class TuneCommand implements Callable<Integer> {
     List<Sweep> sweeps = sweeps(block);
     TuneProgress progress =
         new TuneProgress(output.err(), !output.forMachines() && Terminal.isThere(), sweeps.size());
-    TuningOptions scopeOptions = TuningOptions.DEFAULT.withBudget(budget);
-    if (!output.forMachines()) {
-      scopeOptions = scopeOptions.withListener(progress);
-    }
-    long start = System.nanoTime();
+    Stopwatch stopwatch = Stopwatch.createStarted();
     List<TuningReport> reports = new ArrayList<>();
-    try (TuningScope scope = tuner.tuning(scopeOptions)) {
-      for (Sweep sweep : sweeps) {
-        if (!output.forMachines()) {
-          progress.sweepStarted(sweep.experts() + " experts, " + name(sweep.kind().routing()));
-        }
-        reports.add(tuner.tune(sweep.layer(), sweep.kind(), TuningOptions.DEFAULT));
+    for (Sweep sweep : sweeps) {
+      TuningOptions options = TuningOptions.DEFAULT.withBudget(remaining(stopwatch));
+      if (!output.forMachines()) {
+        progress.sweepStarted(sweep.experts() + " experts, " + name(sweep.kind().routing()));
+        options = options.withListener(progress);
       }
+      reports.add(tuner.tune(sweep.layer(), sweep.kind(), options));
     }
-    double seconds = (System.nanoTime() - start) / 1e9;
     Plan known = tuner.exportPlan(device);
     List<TuneReport.Part> parts = new ArrayList<>();
     for (int i = 0; i < sweeps.size(); i++) {
@@ -223,7 +218,7 @@ final class TuneCommand implements Callable<Integer> {
             known.environment().fields(),
             device.info().computeUnits(),
             device.info().instructionSets(),
-            seconds,
+            stopwatch.elapsed().toNanos() / 1e9,
             reports.stream().mapToLong(TuningReport::launches).sum(),
             interruption.interrupted(),
             parts,
@@ -234,6 +229,11 @@ final class TuneCommand implements Callable<Integer> {
             page == null ? null : page.toString());
     save(known, sweeps, report);
     return report;
+  }
+
+  private Duration remaining(Stopwatch stopwatch) {
+    Duration left = budget.minus(stopwatch.elapsed());
+    return left.isNegative() ? Duration.ZERO : left;
   }
 
   private List<Sweep> sweeps(PreparedBlock block) {

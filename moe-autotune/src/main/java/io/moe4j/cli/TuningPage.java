@@ -23,6 +23,16 @@ final class TuningPage {
   private static final int NARROW = 350;
   private static final int HEIGHT = 430;
 
+  private static final String HEAD =
+      """
+      <!DOCTYPE html>
+      <html lang="en">
+      <head>
+      <meta charset="utf-8">
+      <meta name="viewport" content="width=device-width, initial-scale=1">
+      <meta name="color-scheme" content="light dark">
+      """;
+
   private final TuneReport report;
   private final StringBuilder html = new StringBuilder();
 
@@ -47,10 +57,7 @@ final class TuningPage {
   private String page() {
     String title =
         "Tuning of layer " + report.layer() + ", " + report.family() + ", on " + device();
-    html.append("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    html.append(
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-            + "<meta name=\"color-scheme\" content=\"light dark\">\n");
+    html.append(HEAD);
     element("title", "moe4j: " + title);
     html.append("<style>\n").append(style()).append("</style>\n</head>\n<body>\n<main>\n");
     element("h1", title);

@@ -83,7 +83,7 @@ final class SampleTuning {
   }
 
   private static double floor(long tokens) {
-    double active = 32 * (1 - Math.pow(1 - 4.0 / 32, tokens));
+    double active = 32 * (1 - Math.pow(1 - 4.0 / 32, (double) tokens));
     return Math.max(active * 13.2e6 / 29.1, tokens * 4 * 49.8e6 / 412);
   }
 
