@@ -17,9 +17,11 @@ import java.util.Optional;
  * What a block is run on: the tensors of a safetensors file, checked against the block.
  *
  * @param hiddenStates BF16 [T, H]
+ * @param routerInput what the checkpoint's router sees: F32 where the file has it, because rounding
+ *     would turn close choices
  * @param routing logits or precomputed routing; empty for the checkpoint's router
  */
-record BlockInput(HostTensor hiddenStates, Optional<InputRouting> routing) {
+record BlockInput(HostTensor hiddenStates, HostTensor routerInput, Optional<InputRouting> routing) {
   static final String HIDDEN_STATES = "hidden_states";
   static final String ROUTER_LOGITS = "router_logits";
   static final String TOPK_IDS = "topk_ids";
@@ -59,9 +61,9 @@ record BlockInput(HostTensor hiddenStates, Optional<InputRouting> routing) {
   }
 
   /**
-   * Reads {@code hidden_states} (F32 is rounded to BF16) and, where the file has them, {@code
-   * router_logits} or {@code topk_ids} (I32 or I64) with {@code topk_weights}. Other tensors are
-   * ignored.
+   * Reads {@code hidden_states} (F32 is rounded to BF16 for the experts) and, where the file has
+   * them, {@code router_logits} or {@code topk_ids} (I32 or I64) with {@code topk_weights}. Other
+   * tensors are ignored.
    *
    * @throws CheckpointException when a tensor does not fit the block
    */
@@ -69,11 +71,9 @@ record BlockInput(HostTensor hiddenStates, Optional<InputRouting> routing) {
     try (SafetensorsFile file = SafetensorsFile.open(path)) {
       StoredTensor stored = file.tensor(HIDDEN_STATES);
       long tokens = stored.shape().isEmpty() ? 0 : stored.shape().get(0);
-      HostTensor hiddenStates = floats(stored, tokens, block.hiddenSize());
-      if (hiddenStates.spec().dtype() == DType.F32) {
-        hiddenStates = hiddenStates.toBf16();
-      }
-      return new BlockInput(hiddenStates, routing(file, tokens, block));
+      HostTensor given = floats(stored, tokens, block.hiddenSize());
+      HostTensor hiddenStates = given.spec().dtype() == DType.F32 ? given.toBf16() : given;
+      return new BlockInput(hiddenStates, given, routing(file, tokens, block));
     }
   }
 

@@ -25,6 +25,7 @@ final class BlockRun implements AutoCloseable {
   private final MoeDevice device;
   private final long tokens;
   private final Tensor hiddenStates;
+  private final Tensor routerInput;
   private final Tensor output;
   private final Tensor topkIds;
   private final Tensor topkWeights;
@@ -43,6 +44,10 @@ final class BlockRun implements AutoCloseable {
     long hiddenSize = routed.spec().hiddenSize();
     long topK = routed.spec().topK();
     this.hiddenStates = upload(input.hiddenStates());
+    this.routerInput =
+        input.routing().isPresent() || input.routerInput().spec().dtype() == DType.BF16
+            ? hiddenStates
+            : upload(input.routerInput());
     this.output = allocate(outputDtype, tokens, hiddenSize);
     this.topkIds = allocate(DType.I32, tokens, topK);
     this.topkWeights = allocate(DType.F32, tokens, topK);
@@ -124,7 +129,7 @@ final class BlockRun implements AutoCloseable {
 
   /** Runs the whole block, its routed experts with a given tactic. */
   void run(Tactic tactic) {
-    logits.ifPresent(l -> block.router().logits(hiddenStates, l, Stream.DEFAULT));
+    logits.ifPresent(l -> block.router().logits(routerInput, l, Stream.DEFAULT));
     sharedCall.ifPresent(
         shared -> block.shared().get().run(shared, sharedWorkspace.get(), Stream.DEFAULT));
     runRouted(tactic);

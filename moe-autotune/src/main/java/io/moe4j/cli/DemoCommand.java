@@ -87,7 +87,7 @@ final class DemoCommand implements Callable<Integer> {
 
   private List<DemoReport.Timing> run(PreparedBlock block, Path folder, int tokens) {
     HostTensor hiddenStates = DemoCheckpoint.hiddenStates(tokens, SEED + tokens);
-    BlockInput input = new BlockInput(hiddenStates, Optional.empty());
+    BlockInput input = new BlockInput(hiddenStates, hiddenStates, Optional.empty());
     output.note("running " + Units.tokens(tokens));
     List<DemoReference.Row> expected = expected(folder, hiddenStates);
     try (BlockRun run = BlockRun.bind(block, input, DType.BF16)) {

@@ -29,9 +29,10 @@ import picocli.CommandLine.Spec;
     description = {
       "Run a Mixture-of-Experts block of a checkpoint, shared experts included.",
       "",
-      "IN holds hidden_states [T, H], BF16 or F32; F32 is rounded to BF16 first, whatever the "
-          + "format of the activations. For routing it may hold router_logits [T, E], or topk_ids "
-          + "I32 [T, k] with topk_weights [T, k]; without them the checkpoint's router is applied.",
+      "IN holds hidden_states [T, H], BF16 or F32; the router sees F32 as it is, the experts see it "
+          + "rounded to BF16, whatever the format of the activations. For routing it may hold "
+          + "router_logits [T, E], or topk_ids I32 [T, k] with topk_weights [T, k]; without them "
+          + "the checkpoint's router is applied.",
       "OUT holds output [T, H], topk_ids I32 [T, k] and topk_weights F32 [T, k]; it appears "
           + "complete or not at all.",
       ""

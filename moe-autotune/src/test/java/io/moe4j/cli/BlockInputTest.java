@@ -85,6 +85,8 @@ class BlockInputTest {
     assertEquals(Float.POSITIVE_INFINITY, states.floatAt(5));
     assertEquals(Float.POSITIVE_INFINITY, states.floatAt(6));
     assertEquals(-0f, states.floatAt(7));
+    assertEquals(DType.F32, input.routerInput().spec().dtype());
+    assertEquals((float) (1 + 0.51 * ulp), input.routerInput().floatAt(2));
   }
 
   @Test

@@ -13,6 +13,7 @@ import io.moe4j.tests.checkpoint.ProjectionFiles.Quantizer;
 import io.moe4j.tests.checkpoint.TestBlock.Expected;
 import io.moe4j.tests.fixtures.Bytes;
 import io.moe4j.tests.fixtures.Judge;
+import io.moe4j.tests.oracle.Bf16;
 import io.moe4j.tests.oracle.RoutingOracle;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -88,6 +89,25 @@ class CheckpointRunIT {
   }
 
   @Test
+  void routerSeesF32HiddenStatesUnrounded() throws Exception {
+    block = gptOssBlock(DType.BF16);
+    layer = GptOssFiles.LAYER;
+    GptOssFiles.write(folder, block);
+    SplittableRandom random = new SplittableRandom(3);
+    List<double[]> tokens =
+        Stream.generate(() -> f32Token(random)).filter(this::isTurnedByRounding).limit(3).toList();
+    run(QuantFormat.BF16, Given.ROUTER, tokens);
+  }
+
+  /** Whether rounding a token to BF16 changes its experts, though in F32 they are beyond doubt. */
+  private boolean isTurnedByRounding(double[] x) {
+    RoutingOracle.Choice choice = block.route(block.logits(x));
+    double[] rounded = Arrays.stream(x).map(Bf16::round).toArray();
+    return choice.margin() > 1e-5
+        && !Arrays.equals(choice.ids(), block.route(block.logits(rounded)).ids());
+  }
+
+  @Test
   void deepSeekV3WithSharedExpertsInBf16() throws Exception {
     block = deepSeekV3(128, 48).withShared(48, QuantFormat.BF16, 9);
     layer = ProjectionFiles.LAYER;
@@ -143,14 +163,14 @@ class CheckpointRunIT {
   /** Tokens that BF16 has to round, for experts that do not depend on them. */
   private List<double[]> f32Tokens(int count) {
     SplittableRandom random = new SplittableRandom(count);
-    return Stream.generate(
-            () ->
-                Stream.generate(() -> (double) (float) random.nextGaussian())
-                    .limit(block.spec().hiddenSize())
-                    .mapToDouble(Double::doubleValue)
-                    .toArray())
-        .limit(count)
-        .toList();
+    return Stream.generate(() -> f32Token(random)).limit(count).toList();
+  }
+
+  private double[] f32Token(SplittableRandom random) {
+    return Stream.generate(() -> (double) (float) random.nextGaussian())
+        .limit(block.spec().hiddenSize())
+        .mapToDouble(Double::doubleValue)
+        .toArray();
   }
 
   /** Runs the application, with BF16 input and output or, for odd numbers of tokens, F32. */

@@ -22,16 +22,19 @@ final class LayerRun {
 
   /** Fails unless every tactic agrees with the oracle and repeats its own bits. */
   static void check(MoeDevice device, LayerDraw draw) {
-    TestLayer numbers = draw.layer();
-    TestCall callNumbers = draw.call();
+    check(device, draw.layer(), draw.call(), draw.toString());
+  }
+
+  /** Fails unless every tactic agrees with the oracle and repeats its own bits. */
+  static void check(MoeDevice device, TestLayer numbers, TestCall callNumbers, String description) {
     Judge judge = new Judge(numbers, callNumbers);
     try (MoeLayer layer = device.prepare(numbers.spec(), numbers);
         DeviceCall call = new DeviceCall(device, numbers.spec(), callNumbers);
         Workspace workspace = layer.newWorkspace(callNumbers.tokens())) {
       List<Tactic> tactics = layer.tactics(callNumbers.tokens());
-      assertFalse(tactics.isEmpty(), () -> "no tactic for " + draw);
+      assertFalse(tactics.isEmpty(), "no tactic for " + description);
       for (Tactic tactic : tactics) {
-        String what = tactic + " of " + draw;
+        String what = tactic + " of " + description;
         byte[] first = run(layer, call, tactic, workspace, (byte) 0xFF);
         judge.check(call.call(), what);
         byte[] second = run(layer, call, tactic, workspace, (byte) 0x5A);
