@@ -244,27 +244,29 @@ public final class Autotuner implements TacticSelector.Source {
     return defaultSelection(variant, tokens);
   }
 
-  /** What a stored tuning names, if it is there and may be run. */
+  /** What a stored tuning names, if it is there and may be run; the default always may. */
   private Optional<Candidate> candidate(
       DeviceTunings device, ImmutableList<Candidate> candidates, TunedEntry entry) {
-    Optional<String> reason =
-        device
-            .blocklist()
-            .reasonAgainst(entry.key().family().operation(), entry.runner(), entry.tactic());
     Optional<Candidate> named =
         candidates.stream()
             .filter(candidate -> candidate.isNamed(entry.runner(), entry.tactic()))
             .findFirst();
-    if (named.isEmpty() || reason.isPresent()) {
-      tellTrouble(
-          entry.tactic()
-              + ", stored for "
-              + entry.key()
-              + ", is not used: "
-              + reason.orElse("no runner offers it for this shape"));
-      return Optional.empty();
+    Optional<String> blocked =
+        named.equals(candidates.stream().findFirst())
+            ? Optional.empty()
+            : device
+                .blocklist()
+                .reasonAgainst(entry.key().family().operation(), entry.runner(), entry.tactic());
+    if (named.isPresent() && blocked.isEmpty()) {
+      return named;
     }
-    return named;
+    tellTrouble(
+        entry.tactic()
+            + ", stored for "
+            + entry.key()
+            + ", is not used: "
+            + blocked.orElse("no runner offers it for this shape"));
+    return Optional.empty();
   }
 
   private static Selection defaultSelection(TunedOperation variant, long tokens) {

@@ -22,9 +22,7 @@ final class Ranking {
       TunedOperation operation, long tokens, BucketResult result, int count) {
     ImmutableList<Candidate> candidates = operation.candidates(operation.shapes(tokens));
     Set<Candidate> ranked = new LinkedHashSet<>();
-    result.decisions().values().stream()
-        .skip(Math.max(0, result.decisions().size() - 1))
-        .forEach(decision -> ranked.add(decision.candidate()));
+    result.decision().ifPresent(decision -> ranked.add(decision.candidate()));
     result.timings().stream()
         .filter(timing -> timing.medianNanos().keySet().containsAll(operation.skews().keySet()))
         .filter(

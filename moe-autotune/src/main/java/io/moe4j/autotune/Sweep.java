@@ -5,6 +5,7 @@ import com.google.common.collect.ImmutableList;
 import io.moe4j.RoutingSkew;
 import io.moe4j.autotune.isolation.Crash;
 import io.moe4j.autotune.isolation.IsolatedProbe;
+import io.moe4j.autotune.isolation.ProbeException;
 import io.moe4j.autotune.isolation.Trial;
 import io.moe4j.autotune.profile.Candidate;
 import io.moe4j.autotune.profile.TokenBuckets;
@@ -85,12 +86,31 @@ final class Sweep {
               }
             });
     if (!unsettled.isEmpty()) {
-      probe.ifPresent(process -> tryIsolated(process, operation, unsettled));
+      try {
+        probe.ifPresent(process -> tryIsolated(process, operation, unsettled));
+      } catch (ProbeException e) {
+        skip(operation, unsettled, e.getMessage());
+        return;
+      }
       TacticSearch search = search(operation);
       for (int i = 0; i < unsettled.size(); i++) {
         tune(operation, search, unsettled.get(i), i, unsettled.size());
       }
     }
+  }
+
+  /** What was to be tried elsewhere first is not tried here. */
+  private void skip(TunedOperation operation, List<Long> buckets, String reason) {
+    device.tell(reason);
+    for (long tokens : buckets) {
+      TuningKey key = new TuningKey(operation.family(), tokens);
+      add(BucketResult.skipped(key, operation.skew(), reason));
+    }
+  }
+
+  private void add(BucketResult result) {
+    results.add(result);
+    statistics.add(result);
   }
 
   private TacticSearch search(TunedOperation operation) {
@@ -137,8 +157,7 @@ final class Sweep {
     event.begin();
     BucketResult result = search.search(tokens);
     event.record(result);
-    results.add(result);
-    statistics.add(result);
+    add(result);
     device.remember(result);
     for (BlockedTactic tactic : Blocklist.generate(List.of(result)).tactics()) {
       block(tactic);

@@ -2,6 +2,7 @@ package io.moe4j.autotune.search;
 
 import com.google.common.collect.ImmutableMap;
 import com.google.common.collect.ImmutableSet;
+import com.google.common.collect.Maps;
 import io.moe4j.DeviceException;
 import io.moe4j.RoutingSkew;
 import io.moe4j.autotune.profile.Candidate;
@@ -10,8 +11,8 @@ import io.moe4j.autotune.profile.TunedOperation;
 import io.moe4j.autotune.profile.TuningKey;
 import io.moe4j.autotune.search.TacticTiming.Outcome;
 import java.util.Comparator;
+import java.util.EnumMap;
 import java.util.HashSet;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -60,18 +61,16 @@ final class SuccessiveHalving {
     this.budget = budget;
     this.listener = listener;
     this.skews = operation.skews().keySet();
-    this.targets = targets(operation.skews());
+    this.targets = targets(operation);
   }
 
-  /** What is chosen for: each distribution by itself and, where there are several, their blend. */
+  /** What is chosen for: each profiled distribution by itself, and what the family names. */
   private static ImmutableMap<RoutingSkew, ImmutableMap<RoutingSkew, Double>> targets(
-      ImmutableMap<RoutingSkew, Double> skews) {
-    Map<RoutingSkew, ImmutableMap<RoutingSkew, Double>> targets = new LinkedHashMap<>();
-    skews.keySet().forEach(skew -> targets.put(skew, ImmutableMap.of(skew, 1.0)));
-    if (skews.size() > 1) {
-      targets.put(RoutingSkew.UNKNOWN, skews);
-    }
-    return ImmutableMap.copyOf(targets);
+      TunedOperation operation) {
+    Map<RoutingSkew, ImmutableMap<RoutingSkew, Double>> targets = new EnumMap<>(RoutingSkew.class);
+    operation.skews().keySet().forEach(skew -> targets.put(skew, ImmutableMap.of(skew, 1.0)));
+    targets.put(operation.skew(), operation.skews());
+    return Maps.immutableEnumMap(targets);
   }
 
   /** Runs the race; why it failed, if it did. */

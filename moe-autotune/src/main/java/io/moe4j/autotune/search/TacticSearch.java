@@ -56,11 +56,12 @@ public final class TacticSearch {
   public BucketResult search(long tokens) {
     TuningKey key = new TuningKey(operation.family(), tokens);
     if (budget.expired()) {
-      return BucketResult.none(key, Status.SKIPPED, "the time budget is spent");
+      return BucketResult.skipped(key, operation.skew(), "the time budget is spent");
     }
     List<Contender> contenders = contenders(tokens);
     if (contenders.isEmpty()) {
-      return BucketResult.none(key, Status.FAILED, "no runner has a tactic for these shapes");
+      return BucketResult.none(
+          key, operation.skew(), Status.FAILED, "no runner has a tactic for these shapes");
     }
     try (ProfileInputs inputs = ProfileInputs.allocate(operation, tokens, memoryBudget);
         Measurement measurement = new Measurement(operation, inputs)) {
@@ -73,12 +74,13 @@ public final class TacticSearch {
           key,
           failure.isPresent() ? Status.FAILED : race.cutShort() ? Status.CUT_SHORT : Status.TUNED,
           failure.orElse(race.cutShort() ? "the time budget ended first" : ""),
+          operation.skew(),
           failure.isPresent() ? ImmutableMap.of() : race.decisions(),
           contenders.stream().map(Contender::timing).collect(ImmutableList.toImmutableList()),
           inputs.copies(),
           measurement.launches());
     } catch (DeviceMemoryException e) {
-      return BucketResult.none(key, Status.SKIPPED, e.getMessage());
+      return BucketResult.skipped(key, operation.skew(), e.getMessage());
     }
   }
 
