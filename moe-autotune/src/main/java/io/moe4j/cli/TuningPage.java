@@ -89,12 +89,15 @@ final class TuningPage {
             .mapToDouble(TuneReport.Bucket::speedup)
             .max()
             .orElse(1);
-    return "%s %s launches in %s. The chosen tactics are up to %s times as fast as the default."
+    return "%s %d launches in %s. %s"
         .formatted(
             report.interrupted() ? "Interrupted after" : "Measured with",
             report.launches(),
             Units.seconds(report.seconds()),
-            twoDecimals(best));
+            best < 1.005
+                ? "Nothing beat the default."
+                : "The chosen tactics are up to %s times as fast as the default."
+                    .formatted(twoDecimals(best)));
   }
 
   // ---- a layer's calls of one kind
@@ -132,8 +135,8 @@ final class TuningPage {
               + " active experts once at "
               + Units.bytes(part.bytesPerSecond().longValue())
               + "/s and calculating at "
-              + String.format(Locale.ROOT, "%.3g", part.flopsPerSecond() / 1e12)
-              + " TFLOP/s, the most that any chosen tactic reached at any token count.");
+              + Units.flops(part.flopsPerSecond())
+              + ", the most that any chosen tactic reached at any token count.");
     }
   }
 

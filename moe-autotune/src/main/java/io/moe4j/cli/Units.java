@@ -10,13 +10,22 @@ final class Units {
 
   /** Bytes with a decimal prefix: "1.43 GB". */
   static String bytes(long bytes) {
-    double value = (double) bytes;
+    return prefixed((double) bytes, "B");
+  }
+
+  /** A rate of arithmetic: "412 GFLOP/s". */
+  static String flops(double perSecond) {
+    return prefixed(perSecond, "FLOP/s");
+  }
+
+  private static String prefixed(double value, String unit) {
+    double scaled = value;
     int prefix = 0;
-    while (value >= 999.5 && prefix < PREFIXES.length - 1) {
-      value /= 1000;
+    while (scaled >= 999.5 && prefix < PREFIXES.length - 1) {
+      scaled /= 1000;
       prefix++;
     }
-    return threeDigits(value) + " " + PREFIXES[prefix] + "B";
+    return threeDigits(scaled) + " " + PREFIXES[prefix] + unit;
   }
 
   /** A duration: "950 ns", "12.3 us", "4.56 ms", "7.89 s". */
