@@ -168,7 +168,7 @@ public final class Autotuner implements TacticSelector.Source {
       new Sweep(device, options, scope, statistics, Optional.empty()).runBucket(variant, bucket);
       forgetSelections();
     }
-    return Ranking.of(variant, bucket, device.result(key).orElseThrow(), count);
+    return Ranking.of(variant, bucket, chosen.candidate(), device.result(key), count);
   }
 
   /** Hot path's slow side: the tactic for a shape that was not asked for since the last tuning. */

@@ -6,9 +6,8 @@ import io.moe4j.autotune.profile.TunedOperation;
 import io.moe4j.autotune.search.BucketResult;
 import io.moe4j.autotune.search.TacticTiming;
 import java.util.Comparator;
-import java.util.LinkedHashSet;
 import java.util.Optional;
-import java.util.Set;
+import java.util.stream.Stream;
 
 /** The tactics of a searched bucket, best first. */
 final class Ranking {
@@ -16,19 +15,22 @@ final class Ranking {
 
   /** The chosen one, then the others by their times, however often they were timed. */
   static ImmutableList<Candidate> of(
-      TunedOperation operation, long tokens, BucketResult result, int count) {
+      TunedOperation operation,
+      long tokens,
+      Candidate chosen,
+      Optional<BucketResult> result,
+      int count) {
     ImmutableList<Candidate> candidates = operation.candidates(operation.shapes(tokens));
-    Set<Candidate> ranked = new LinkedHashSet<>();
-    result.decision().ifPresent(decision -> ranked.add(decision.candidate()));
-    result.timings().stream()
-        .filter(timing -> timing.nanos().isPresent() && !timing.outcome().isFailure())
-        .sorted(Comparator.comparingDouble(timing -> timing.nanos().getAsDouble()))
-        .flatMap(timing -> candidate(candidates, timing).stream())
-        .forEach(ranked::add);
-    if (ranked.isEmpty()) {
-      ranked.add(candidates.get(0));
-    }
-    return ranked.stream().limit(count).collect(ImmutableList.toImmutableList());
+    Stream<Candidate> others =
+        result.stream()
+            .flatMap(searched -> searched.timings().stream())
+            .filter(timing -> timing.nanos().isPresent() && !timing.outcome().isFailure())
+            .sorted(Comparator.comparingDouble(timing -> timing.nanos().getAsDouble()))
+            .flatMap(timing -> candidate(candidates, timing).stream());
+    return Stream.concat(Stream.of(chosen), others)
+        .distinct()
+        .limit(count)
+        .collect(ImmutableList.toImmutableList());
   }
 
   private static Optional<Candidate> candidate(

@@ -27,6 +27,8 @@ import java.util.Optional;
  * result as soon as it is there. Confined to one thread.
  */
 final class Sweep {
+  private static final long MIN_MEMORY_BUDGET = 256L << 20;
+
   private final DeviceTunings device;
   private final TunerOptions options;
   private final TuningScope scope;
@@ -129,8 +131,6 @@ final class Sweep {
         : Math.max(MIN_MEMORY_BUDGET, operation.device().info().memoryBytes() / 8);
   }
 
-  private static final long MIN_MEMORY_BUDGET = 256L << 20;
-
   private void tryIsolated(IsolatedProbe process, TunedOperation operation, List<Long> buckets) {
     List<Trial> trials = new ArrayList<>();
     for (long tokens : buckets) {
@@ -158,7 +158,9 @@ final class Sweep {
     BucketResult result = search.search(tokens, share(buckets, bucket));
     event.record(result);
     add(result);
-    device.remember(result);
+    if (result.decision().isPresent()) {
+      device.remember(result);
+    }
     for (BlockedTactic tactic : Blocklist.generate(List.of(result)).tactics()) {
       block(tactic);
     }

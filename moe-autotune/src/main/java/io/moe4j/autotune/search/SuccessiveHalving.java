@@ -145,7 +145,7 @@ final class SuccessiveHalving {
   }
 
   private boolean outOfTime() {
-    cutShort |= budget.expired() || Thread.currentThread().isInterrupted();
+    cutShort |= budget.expired();
     return cutShort;
   }
 
@@ -164,7 +164,7 @@ final class SuccessiveHalving {
     for (Contender challenger : challengers) {
       if (challenger.running()) {
         if (outOfTime()) {
-          challenger.drop(Outcome.ELIMINATED, "the time budget ended first");
+          challenger.drop(Outcome.ELIMINATED, budget.reason());
         } else {
           firstPass(challenger);
         }

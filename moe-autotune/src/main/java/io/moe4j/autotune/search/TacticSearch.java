@@ -61,12 +61,15 @@ public final class TacticSearch {
   public BucketResult search(long tokens, double share) {
     TuningKey key = new TuningKey(operation.family(), tokens);
     if (budget.expired()) {
-      return BucketResult.skipped(key, operation.skew(), "the time budget is spent");
+      return BucketResult.skipped(key, operation.skew(), budget.reason());
     }
     List<Contender> contenders = contenders(tokens);
     if (contenders.isEmpty()) {
-      return BucketResult.none(
-          key, operation.skew(), Status.FAILED, "no runner has a tactic for these shapes");
+      return failed(key, "no runner has a tactic for these shapes");
+    }
+    Optional<String> blocked = reasonAgainst(contenders.get(0).candidate());
+    if (blocked.isPresent()) {
+      return failed(key, "the default tactic is blocked: " + blocked.get());
     }
     try (ProfileInputs inputs = ProfileInputs.allocate(operation, tokens, memoryBudget);
         Measurement measurement = new Measurement(operation, inputs)) {
@@ -78,7 +81,7 @@ public final class TacticSearch {
       return new BucketResult(
           key,
           failure.isPresent() ? Status.FAILED : race.cutShort() ? Status.CUT_SHORT : Status.TUNED,
-          failure.orElse(race.cutShort() ? "the time budget ended first" : ""),
+          failure.orElse(race.cutShort() ? budget.reason() : ""),
           operation.skew(),
           failure.isPresent() ? ImmutableMap.of() : race.decisions(),
           contenders.stream()
@@ -105,15 +108,21 @@ public final class TacticSearch {
   }
 
   private void drop(Contender contender, long tokens) {
-    Candidate candidate = contender.candidate();
-    Optional<String> reason =
-        filter.reasonAgainst(
-            operation.family().operation(), candidate.runner().name(), candidate.tactic().name());
-    if (reason.isPresent()) {
-      contender.drop(Outcome.BLOCKLISTED, reason.get());
-    } else if (hopeless(candidate, tokens)) {
+    Optional<String> blocked = reasonAgainst(contender.candidate());
+    if (blocked.isPresent()) {
+      contender.drop(Outcome.BLOCKLISTED, blocked.get());
+    } else if (hopeless(contender.candidate(), tokens)) {
       contender.drop(Outcome.HOPELESS, "too slow for fewer tokens");
     }
+  }
+
+  private Optional<String> reasonAgainst(Candidate candidate) {
+    return filter.reasonAgainst(
+        operation.family().operation(), candidate.runner().name(), candidate.tactic().name());
+  }
+
+  private BucketResult failed(TuningKey key, String detail) {
+    return BucketResult.none(key, operation.skew(), Status.FAILED, detail);
   }
 
   /**

@@ -250,11 +250,16 @@ class TacticSearchTest {
               return 50e3;
             }),
         FakeTactic.of("unreached", 10));
-    BucketResult result = search(512);
-    assertTrue(Thread.interrupted());
+    BucketResult result;
+    try {
+      result = search(512);
+    } finally {
+      assertTrue(Thread.interrupted());
+    }
     assertEquals(Status.CUT_SHORT, result.status());
     assertEquals("interrupting", chosen(result));
     assertEquals(0, gpu.launches("unreached"));
+    assertEquals("the thread was interrupted", timing(result, "unreached").detail());
   }
 
   @Test
@@ -380,9 +385,15 @@ class TacticSearchTest {
   }
 
   @Test
-  void theDefaultCannotBeBlocked() {
-    filter = (operation, runner, tactic) -> Optional.of("everything");
-    assertEquals("default", chosen(search(16)));
+  void aBlockedDefaultIsNotLaunchedEitherAndNothingIsChosen() {
+    gpu.tactics(FakeTactic.of("default", 100), FakeTactic.of("other", 10));
+    filter =
+        (operation, runner, tactic) ->
+            tactic.equals("default") ? Optional.of("SIGSEGV") : Optional.empty();
+    BucketResult result = search(16);
+    assertEquals(Status.FAILED, result.status());
+    assertTrue(result.detail().contains("SIGSEGV"), result.detail());
+    assertEquals(0, gpu.launches().size());
   }
 
   // ---- clocks
