@@ -1,6 +1,5 @@
 package io.moe4j.autotune;
 
-import com.google.common.collect.ImmutableList;
 import io.moe4j.MoeDevice;
 import io.moe4j.autotune.profile.TuningKey;
 import io.moe4j.autotune.search.BucketResult;
@@ -155,6 +154,11 @@ final class DeviceTunings {
     cache.orElseThrow().takeDamage().forEach(trouble);
   }
 
+  /** Tells of trouble. */
+  void tell(String what) {
+    trouble.accept(what);
+  }
+
   /** Remembers a search, for rankings. */
   void remember(BucketResult result) {
     results.put(result.key(), result);
@@ -163,11 +167,6 @@ final class DeviceTunings {
   /** The search of a bucket by this process. */
   Optional<BucketResult> result(TuningKey key) {
     return Optional.ofNullable(results.get(key));
-  }
-
-  /** All searches by this process. */
-  ImmutableList<BucketResult> results() {
-    return ImmutableList.copyOf(results.values());
   }
 
   void clear() {

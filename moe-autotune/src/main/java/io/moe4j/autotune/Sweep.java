@@ -5,6 +5,7 @@ import com.google.common.collect.ImmutableList;
 import io.moe4j.RoutingSkew;
 import io.moe4j.autotune.isolation.Crash;
 import io.moe4j.autotune.isolation.IsolatedProbe;
+import io.moe4j.autotune.isolation.ProbeException;
 import io.moe4j.autotune.isolation.Trial;
 import io.moe4j.autotune.profile.Candidate;
 import io.moe4j.autotune.profile.TokenBuckets;
@@ -26,6 +27,8 @@ import java.util.Optional;
  * result as soon as it is there. Confined to one thread.
  */
 final class Sweep {
+  private static final long MIN_MEMORY_BUDGET = 256L << 20;
+
   private final DeviceTunings device;
   private final TunerOptions options;
   private final TuningScope scope;
@@ -64,7 +67,7 @@ final class Sweep {
   void runBucket(TunedOperation operation, long tokens) {
     device.measuring().lock();
     try {
-      tune(operation, search(operation), tokens, 0, 1);
+      tune(operation, search(operation), List.of(tokens), 0);
     } finally {
       device.measuring().unlock();
     }
@@ -85,12 +88,31 @@ final class Sweep {
               }
             });
     if (!unsettled.isEmpty()) {
-      probe.ifPresent(process -> tryIsolated(process, operation, unsettled));
+      try {
+        probe.ifPresent(process -> tryIsolated(process, operation, unsettled));
+      } catch (ProbeException e) {
+        skip(operation, unsettled, e.getMessage());
+        return;
+      }
       TacticSearch search = search(operation);
       for (int i = 0; i < unsettled.size(); i++) {
-        tune(operation, search, unsettled.get(i), i, unsettled.size());
+        tune(operation, search, unsettled, i);
       }
     }
+  }
+
+  /** What was to be tried elsewhere first is not tried here. */
+  private void skip(TunedOperation operation, List<Long> buckets, String reason) {
+    device.tell(reason);
+    for (long tokens : buckets) {
+      TuningKey key = new TuningKey(operation.family(), tokens);
+      add(BucketResult.skipped(key, operation.skew(), reason));
+    }
+  }
+
+  private void add(BucketResult result) {
+    results.add(result);
+    statistics.add(result);
   }
 
   private TacticSearch search(TunedOperation operation) {
@@ -108,8 +130,6 @@ final class Sweep {
         ? options.memoryBudget()
         : Math.max(MIN_MEMORY_BUDGET, operation.device().info().memoryBytes() / 8);
   }
-
-  private static final long MIN_MEMORY_BUDGET = 256L << 20;
 
   private void tryIsolated(IsolatedProbe process, TunedOperation operation, List<Long> buckets) {
     List<Trial> trials = new ArrayList<>();
@@ -129,17 +149,18 @@ final class Sweep {
     }
   }
 
-  private void tune(
-      TunedOperation operation, TacticSearch search, long tokens, int bucket, int buckets) {
+  private void tune(TunedOperation operation, TacticSearch search, List<Long> buckets, int bucket) {
+    long tokens = buckets.get(bucket);
     TuningKey key = new TuningKey(operation.family(), tokens);
-    scope.listener().bucketStarted(key, bucket, buckets);
+    scope.listener().bucketStarted(key, bucket, buckets.size());
     TunerEvents.BucketTuned event = new TunerEvents.BucketTuned();
     event.begin();
-    BucketResult result = search.search(tokens);
+    BucketResult result = search.search(tokens, share(buckets, bucket));
     event.record(result);
-    results.add(result);
-    statistics.add(result);
-    device.remember(result);
+    add(result);
+    if (result.decision().isPresent()) {
+      device.remember(result);
+    }
     for (BlockedTactic tactic : Blocklist.generate(List.of(result)).tactics()) {
       block(tactic);
     }
@@ -147,6 +168,12 @@ final class Sweep {
       device.keep(entry(operation.buckets(), result, decision.getKey(), decision.getValue()));
     }
     scope.listener().bucketFinished(result);
+  }
+
+  /** More tokens take longer, though not in proportion. */
+  private static double share(List<Long> buckets, int bucket) {
+    double rest = buckets.stream().skip(bucket).mapToDouble(Math::sqrt).sum();
+    return Math.sqrt(buckets.get(bucket)) / rest;
   }
 
   private static TunedEntry entry(

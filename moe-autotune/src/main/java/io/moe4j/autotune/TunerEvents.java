@@ -1,8 +1,6 @@
 package io.moe4j.autotune;
 
-import io.moe4j.RoutingSkew;
 import io.moe4j.autotune.search.BucketResult;
-import io.moe4j.autotune.search.Decision;
 import jdk.jfr.Category;
 import jdk.jfr.Description;
 import jdk.jfr.Event;
@@ -49,17 +47,13 @@ final class TunerEvents {
         detail = result.detail();
         tactics = result.timings().size();
         launches = result.launches();
-        // The blend of all distributions, or the only one.
-        Decision decision =
-            result
-                .decisions()
-                .getOrDefault(
-                    RoutingSkew.UNKNOWN,
-                    result.decisions().values().stream().findFirst().orElse(null));
-        if (decision != null) {
-          tactic = decision.candidate().toString();
-          speedup = decision.speedup();
-        }
+        result
+            .decision()
+            .ifPresent(
+                decision -> {
+                  tactic = decision.candidate().toString();
+                  speedup = decision.speedup();
+                });
         commit();
       }
     }

@@ -3,6 +3,7 @@ package io.moe4j.autotune;
 import com.google.common.base.Ticker;
 import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
+import com.google.common.collect.Maps;
 import io.moe4j.InvalidArgumentException;
 import io.moe4j.RoutingSkew;
 import io.moe4j.autotune.isolation.IsolationOptions;
@@ -121,7 +122,7 @@ public record TunerOptions(
 
     /** Blends these distributions for calls of unknown skew. */
     public Builder blend(Map<RoutingSkew, Double> blend) {
-      this.blend = ImmutableMap.copyOf(blend);
+      this.blend = Maps.immutableEnumMap(blend);
       return this;
     }
 

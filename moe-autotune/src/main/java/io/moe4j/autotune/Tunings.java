@@ -47,18 +47,21 @@ final class Tunings {
   }
 
   /**
-   * The tunings that answer for a token count, best first: those that serve it, source by source,
-   * then the nearest ones.
+   * The tunings that answer for a token count, source by source: those that serve it or, where
+   * there are none, the nearest ones.
    */
   synchronized ImmutableList<Found> find(TuningFamily family, long tokens) {
+    ImmutableList<Found> covering = find(family, tokens, true);
+    return covering.isEmpty() ? find(family, tokens, false) : covering;
+  }
+
+  private ImmutableList<Found> find(TuningFamily family, long tokens, boolean covered) {
     ImmutableList.Builder<Found> found = ImmutableList.builder();
-    for (boolean covered : new boolean[] {true, false}) {
-      for (TuningSource source : bySource.keySet()) {
-        of(source, family).values().stream()
-            .filter(entry -> entry.serves().contains(tokens) == covered)
-            .min(Comparator.comparingDouble(entry -> distance(entry.key().tokens(), tokens)))
-            .ifPresent(entry -> found.add(new Found(entry, source, covered)));
-      }
+    for (TuningSource source : bySource.keySet()) {
+      of(source, family).values().stream()
+          .filter(entry -> entry.serves().contains(tokens) == covered)
+          .min(Comparator.comparingDouble(entry -> distance(entry.key().tokens(), tokens)))
+          .ifPresent(entry -> found.add(new Found(entry, source, covered)));
     }
     return found.build();
   }

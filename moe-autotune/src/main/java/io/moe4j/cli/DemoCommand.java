@@ -5,7 +5,8 @@ import io.moe4j.MoeDevice;
 import io.moe4j.MoeException;
 import io.moe4j.QuantFormat;
 import io.moe4j.Tactic;
-import io.moe4j.TacticSelector;
+import io.moe4j.autotune.Autotuner;
+import io.moe4j.autotune.TunerOptions;
 import io.moe4j.checkpoint.MoeCheckpoint;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -40,6 +41,7 @@ final class DemoCommand implements Callable<Integer> {
 
   @Mixin private OutputOptions output;
   @Mixin private DeviceSelection deviceSelection;
+  @Mixin private CacheSelection cacheSelection;
 
   @Override
   public Integer call() throws IOException {
@@ -57,11 +59,12 @@ final class DemoCommand implements Callable<Integer> {
 
   private DemoReport run(MoeDevice device, Path folder, long bytes, double writeSeconds) {
     output.note("preparing it on " + device.device());
+    Autotuner tuner =
+        Autotuner.create(TunerOptions.builder().cacheDirectory(cacheSelection.folder()).build());
     long start = System.nanoTime();
     try (MoeCheckpoint checkpoint = MoeCheckpoint.open(folder);
         PreparedBlock block =
-            PreparedBlock.prepare(
-                device, checkpoint.layer(0), QuantFormat.BF16, TacticSelector.Source.DEFAULT)) {
+            PreparedBlock.prepare(device, checkpoint.layer(0), QuantFormat.BF16, tuner)) {
       double prepareSeconds = secondsSince(start);
       List<DemoReport.Timing> timings = new ArrayList<>();
       for (int tokens : TOKENS) {
@@ -85,7 +88,7 @@ final class DemoCommand implements Callable<Integer> {
   private List<DemoReport.Timing> run(PreparedBlock block, Path folder, int tokens) {
     HostTensor hiddenStates = DemoCheckpoint.hiddenStates(tokens, SEED + tokens);
     BlockInput input = new BlockInput(hiddenStates, hiddenStates, Optional.empty());
-    output.note("running " + tokens + (tokens == 1 ? " token" : " tokens"));
+    output.note("running " + Units.tokens(tokens));
     List<DemoReference.Row> expected = expected(folder, hiddenStates);
     try (BlockRun run = BlockRun.bind(block, input, DType.BF16)) {
       Tactic selected = run.selectedTactic();

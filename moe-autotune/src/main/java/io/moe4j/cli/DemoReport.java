@@ -35,7 +35,7 @@ record DemoReport(
   /**
    * One tactic at one number of tokens.
    *
-   * @param selected whether the device chooses it by itself
+   * @param selected whether it is what {@code run} chooses
    * @param seconds median of a run of the routed experts
    * @param weightGigabytesPerSecond weights of the chosen experts, over the time
    * @param checkedRows output rows that were compared with the reference
@@ -79,7 +79,7 @@ record DemoReport(
         Units.seconds(prepareSeconds));
     printTimings(out);
     out.println();
-    out.println("* chosen without --tactic; GB/s: weights of the chosen experts over the time");
+    out.println("* what run chooses; GB/s: weights of the chosen experts over the time");
     out.printf(
         Locale.ROOT,
         "error: relative L2 against double precision, of %d rows; %s %.1e%n",
@@ -102,7 +102,7 @@ record DemoReport(
     TextTable table = new TextTable().text("tactic");
     List<Integer> tokenCounts = timings.stream().map(Timing::tokens).distinct().toList();
     for (int tokens : tokenCounts) {
-      table.number(tokens + (tokens == 1 ? " token" : " tokens")).number("GB/s").number("error");
+      table.number(Units.tokens(tokens)).number("GB/s").number("error");
     }
     for (String tactic : timings.stream().map(Timing::tactic).distinct().toList()) {
       String[] cells = new String[1 + 3 * tokenCounts.size()];

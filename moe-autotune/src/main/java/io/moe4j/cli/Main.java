@@ -2,11 +2,8 @@ package io.moe4j.cli;
 
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ScopeType;
-import picocli.CommandLine.Spec;
 
 /** The application's entry: its commands and the options that all of them share. */
 @Command(
@@ -18,10 +15,16 @@ import picocli.CommandLine.Spec;
     versionProvider = Version.class,
     exitCodeListHeading = "%nExit status:%n",
     exitCodeList = {"0:done", "1:failed; standard error says why in one line", "2:used wrongly"},
-    subcommands = {RunCommand.class, InspectCommand.class, DoctorCommand.class, DemoCommand.class})
-public final class Main implements Runnable {
-  @Spec private CommandSpec spec;
-
+    subcommands = {
+      RunCommand.class,
+      InspectCommand.class,
+      TuneCommand.class,
+      PlanCommand.class,
+      CacheCommand.class,
+      DoctorCommand.class,
+      DemoCommand.class
+    })
+public final class Main extends CommandGroup {
   @Option(
       names = "--debug",
       scope = ScopeType.INHERIT,
@@ -30,6 +33,8 @@ public final class Main implements Runnable {
 
   /** Runs a command and exits with its status. */
   public static void main(String[] args) {
+    // Warnings of the library are lines among the application's own.
+    System.getProperties().putIfAbsent("java.util.logging.SimpleFormatter.format", "moe4j: %5$s%n");
     System.exit(commandLine().execute(args));
   }
 
@@ -43,13 +48,5 @@ public final class Main implements Runnable {
         .setExecutionStrategy(failures::run)
         .setParameterExceptionHandler(failures)
         .setExecutionExceptionHandler(failures);
-  }
-
-  /** Called when there is no command. */
-  @Override
-  public void run() {
-    throw new ParameterException(
-        spec.commandLine(),
-        "expected a command: " + String.join(", ", spec.subcommands().keySet()));
   }
 }

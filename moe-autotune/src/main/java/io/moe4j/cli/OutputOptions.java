@@ -5,6 +5,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectWriter;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.PrintWriter;
+import picocli.CommandLine;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -23,6 +24,11 @@ final class OutputOptions {
   interface Report {
     /** Prints the report for people. */
     void print(PrintWriter out);
+
+    /** What is printed for machines: the record itself, unless it stands for something else. */
+    default Object toJson() {
+      return this;
+    }
   }
 
   @Spec(Target.MIXEE)
@@ -50,9 +56,24 @@ final class OutputOptions {
     }
   }
 
+  /** The command that prints, for exceptions that blame its use. */
+  CommandLine commandLine() {
+    return command.commandLine();
+  }
+
+  /** Where a command that shows its progress does so. */
+  PrintWriter err() {
+    return command.commandLine().getErr();
+  }
+
+  /** Whether the result is for machines, which watch no progress. */
+  boolean forMachines() {
+    return json;
+  }
+
   private static String toJson(Report report) {
     try {
-      return JSON.writeValueAsString(report);
+      return JSON.writeValueAsString(report.toJson());
     } catch (JsonProcessingException e) {
       throw new IllegalStateException("a report that is not JSON: " + report, e);
     }

@@ -2,18 +2,17 @@ package io.moe4j.cli;
 
 import io.moe4j.DType;
 import io.moe4j.MoeDevice;
-import io.moe4j.MoeException;
 import io.moe4j.MoeSpec;
 import io.moe4j.QuantFormat;
 import io.moe4j.RoutingMethod;
 import io.moe4j.Tactic;
-import io.moe4j.TacticSelector;
+import io.moe4j.autotune.Autotuner;
+import io.moe4j.autotune.TunerOptions;
 import io.moe4j.checkpoint.MoeCheckpoint;
 import io.moe4j.checkpoint.MoeCheckpointLayer;
 import io.moe4j.checkpoint.SafetensorsDType;
 import io.moe4j.checkpoint.SafetensorsWriter;
 import java.io.PrintWriter;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Collectors;
@@ -43,6 +42,7 @@ final class RunCommand implements Runnable {
   @Mixin private OutputOptions output;
   @Mixin private LayerSelection layerSelection;
   @Mixin private DeviceSelection deviceSelection;
+  @Mixin private CacheSelection cacheSelection;
 
   @Option(
       names = "--input",
@@ -58,19 +58,6 @@ final class RunCommand implements Runnable {
       description = "Where the result goes.")
   private Path outputPath;
 
-  /** What {@code --activations} accepts. */
-  enum ActivationFormat {
-    BF16(QuantFormat.BF16),
-    NVFP4(QuantFormat.NVFP4),
-    MXFP8(QuantFormat.MXFP8);
-
-    private final QuantFormat format;
-
-    ActivationFormat(QuantFormat format) {
-      this.format = format;
-    }
-  }
-
   @Option(
       names = "--activations",
       paramLabel = "bf16|nvfp4|mxfp8",
@@ -85,7 +72,7 @@ final class RunCommand implements Runnable {
   @Option(
       names = "--tactic",
       paramLabel = "NAME",
-      description = "How to run the routed experts (default: chosen for the number of tokens).")
+      description = "How to run the routed experts (default: as tuned, see tune).")
   private String tacticName;
 
   /** What {@code --output-dtype} accepts. */
@@ -150,14 +137,14 @@ final class RunCommand implements Runnable {
       out.println("routing   " + routing);
       out.println("tactic    " + tactic);
       out.println("prepared  in " + Units.seconds(prepareSeconds));
-      out.println("ran       " + tokens + " tokens in " + Units.seconds(runSeconds));
+      out.println("ran       " + Units.tokens(tokens) + " in " + Units.seconds(runSeconds));
       out.println("wrote     " + output);
     }
   }
 
   @Override
   public void run() {
-    checkOutputFolder();
+    Folders.check("--output", outputPath);
     try (MoeCheckpoint checkpoint = layerSelection.open()) {
       MoeCheckpointLayer layer = layerSelection.layer(checkpoint);
       BlockInput input = BlockInput.read(inputPath, layer.routedExperts().spec());
@@ -167,20 +154,12 @@ final class RunCommand implements Runnable {
     }
   }
 
-  /** Finds out before the work what would be found after it. */
-  private void checkOutputFolder() {
-    Path outputFolder = outputPath.toAbsolutePath().getParent();
-    if (outputFolder == null || !Files.isDirectory(outputFolder)) {
-      throw new MoeException(outputFolder + ": no such folder for --output");
-    }
-  }
-
   private RunReport run(
       MoeDevice device, MoeCheckpoint checkpoint, MoeCheckpointLayer layer, BlockInput input) {
+    Autotuner tuner =
+        Autotuner.create(TunerOptions.builder().cacheDirectory(cacheSelection.folder()).build());
     long start = System.nanoTime();
-    try (PreparedBlock block =
-            PreparedBlock.prepare(
-                device, layer, activations.format, TacticSelector.Source.DEFAULT);
+    try (PreparedBlock block = PreparedBlock.prepare(device, layer, activations.format(), tuner);
         BlockRun run = BlockRun.bind(block, input, outputDtype.dtype)) {
       Tactic tactic = tactic(block, run);
       long prepared = System.nanoTime();

@@ -10,13 +10,22 @@ final class Units {
 
   /** Bytes with a decimal prefix: "1.43 GB". */
   static String bytes(long bytes) {
-    double value = (double) bytes;
+    return prefixed((double) bytes, "B");
+  }
+
+  /** A rate of arithmetic: "412 GFLOP/s". */
+  static String flops(double perSecond) {
+    return prefixed(perSecond, "FLOP/s");
+  }
+
+  private static String prefixed(double value, String unit) {
+    double scaled = value;
     int prefix = 0;
-    while (value >= 999.5 && prefix < PREFIXES.length - 1) {
-      value /= 1000;
+    while (scaled >= 999.5 && prefix < PREFIXES.length - 1) {
+      scaled /= 1000;
       prefix++;
     }
-    return threeDigits(value) + " " + PREFIXES[prefix] + "B";
+    return threeDigits(scaled) + " " + PREFIXES[prefix] + unit;
   }
 
   /** A duration: "950 ns", "12.3 us", "4.56 ms", "7.89 s". */
@@ -30,6 +39,11 @@ final class Units {
     return seconds >= 0.9995e-6
         ? threeDigits(seconds * 1e6) + " us"
         : threeDigits(seconds * 1e9) + " ns";
+  }
+
+  /** "1 token", "64 tokens". */
+  static String tokens(long tokens) {
+    return tokens + (tokens == 1 ? " token" : " tokens");
   }
 
   private static String threeDigits(double value) {

@@ -26,6 +26,12 @@ class TextTest {
     assertEquals(text, Units.bytes(bytes));
   }
 
+  @Test
+  void rates() {
+    assertEquals("59.0 GFLOP/s", Units.flops(59.04e9));
+    assertEquals("1.20 TFLOP/s", Units.flops(1.2e12));
+  }
+
   @ParameterizedTest
   @CsvSource({
     "5e-9, 5 ns", "1.5e-6, 1.50 us", "45.6e-6, 45.6 us", "999.4e-6, 999 us", "999.6e-6, 1.00 ms",

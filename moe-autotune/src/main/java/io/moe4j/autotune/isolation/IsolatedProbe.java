@@ -103,8 +103,12 @@ public final class IsolatedProbe {
     command.add(ProbeMain.class.getName());
     Process process =
         new ProcessBuilder(command).directory(folder.toFile()).redirectErrorStream(true).start();
+    byte[] json = request.toJson();
     try (OutputStream input = process.getOutputStream()) {
-      input.write(request.toJson());
+      input.write(json);
+    } catch (IOException ignored) {
+      // It ended before it read anything; why, its output says.
+      return process;
     }
     return process;
   }

@@ -52,7 +52,9 @@ public final class MoeOperation {
             .runner(new MoeRunner(layer, kind))
             .weightBytes(tokens -> MoeCost.of(layer, tokens).weightBytes())
             .tolerance(tolerance(spec.activationFormat()))
-            .skews(kind.skew() == RoutingSkew.UNKNOWN ? blend : ImmutableMap.of(kind.skew(), 1.0));
+            .skew(
+                kind.skew(),
+                kind.skew() == RoutingSkew.UNKNOWN ? blend : ImmutableMap.of(kind.skew(), 1.0));
     addRouting(operation);
     addHiddenStates(operation);
     addOptions(operation);

@@ -3,6 +3,7 @@ package io.moe4j.autotune.profile;
 import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import com.google.common.collect.ImmutableSet;
+import com.google.common.collect.Maps;
 import com.google.common.primitives.ImmutableLongArray;
 import io.moe4j.InvalidArgumentException;
 import io.moe4j.MoeDevice;
@@ -29,6 +30,7 @@ import java.util.function.LongUnaryOperator;
  * @param constraints sizes that follow from others
  * @param outputs positions of the inputs that a launch writes
  * @param tolerance largest relative L2 distance between correct outputs of two tactics
+ * @param skew what the family says of the routing's distribution
  * @param skews distributions of routing that are profiled, each with its weight in the choice
  * @param weightBytes bytes beside the inputs that a launch of so many tokens reads
  */
@@ -41,6 +43,7 @@ public record TunedOperation(
     ImmutableList<ShapeConstraint> constraints,
     ImmutableSet<Integer> outputs,
     double tolerance,
+    RoutingSkew skew,
     ImmutableMap<RoutingSkew, Double> skews,
     LongUnaryOperator weightBytes) {
 
@@ -171,6 +174,7 @@ public record TunedOperation(
         constraints,
         outputs,
         tolerance,
+        skew,
         skews,
         weightBytes);
   }
@@ -227,6 +231,7 @@ public record TunedOperation(
         constraints,
         outputs,
         tolerance,
+        skew,
         skews,
         weightBytes);
   }
@@ -244,6 +249,7 @@ public record TunedOperation(
     private final ImmutableList.Builder<ShapeConstraint> constraints = ImmutableList.builder();
     private final ImmutableSet.Builder<Integer> outputs = ImmutableSet.builder();
     private double tolerance;
+    private RoutingSkew skew = RoutingSkew.UNKNOWN;
     private ImmutableMap<RoutingSkew, Double> skews = ImmutableMap.of(RoutingSkew.UNKNOWN, 1.0);
     private LongUnaryOperator weightBytes = tokens -> 0;
 
@@ -311,9 +317,13 @@ public record TunedOperation(
       return this;
     }
 
-    /** Distributions of routing, with weights. */
-    public Builder skews(Map<RoutingSkew, Double> skews) {
-      this.skews = ImmutableMap.copyOf(skews);
+    /**
+     * Sets what the family says of the routing's distribution, and the distributions to profile for
+     * it, each with its weight. They are taken in the order of the enum, whatever the map's.
+     */
+    public Builder skew(RoutingSkew skew, Map<RoutingSkew, Double> profiled) {
+      this.skew = skew;
+      this.skews = Maps.immutableEnumMap(profiled);
       return this;
     }
 
@@ -344,6 +354,7 @@ public record TunedOperation(
           allConstraints,
           outputs.build(),
           tolerance,
+          skew,
           skews,
           weightBytes);
     }

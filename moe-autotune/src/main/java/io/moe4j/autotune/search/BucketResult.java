@@ -4,6 +4,7 @@ import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import io.moe4j.RoutingSkew;
 import io.moe4j.autotune.profile.TuningKey;
+import java.util.Optional;
 
 /**
  * What the search of one bucket came to.
@@ -11,8 +12,9 @@ import io.moe4j.autotune.profile.TuningKey;
  * @param key the bucket
  * @param status how it ended
  * @param detail why, for a status other than {@link Status#TUNED}
- * @param decisions the choice for each distribution, {@link RoutingSkew#UNKNOWN} being the blend of
- *     all; empty where nothing was chosen
+ * @param skew what the key says of the routing's distribution
+ * @param decisions the choice for {@code skew} and for each profiled distribution by itself; empty
+ *     where nothing was chosen
  * @param timings each tactic, in the back end's order
  * @param copies copies of the inputs that launches rotated through
  * @param launches launches that it took
@@ -21,6 +23,7 @@ public record BucketResult(
     TuningKey key,
     Status status,
     String detail,
+    RoutingSkew skew,
     ImmutableMap<RoutingSkew, Decision> decisions,
     ImmutableList<TacticTiming> timings,
     int copies,
@@ -34,12 +37,22 @@ public record BucketResult(
     CUT_SHORT,
     /** The default tactic cannot be measured, or is not to be trusted; nothing was chosen. */
     FAILED,
-    /** Not enough memory, or no time at all; nothing was chosen. */
+    /** No memory, no time, or no process to try tactics in; nothing was chosen. */
     SKIPPED
   }
 
+  /** A bucket that was not searched. */
+  public static BucketResult skipped(TuningKey key, RoutingSkew skew, String detail) {
+    return none(key, skew, Status.SKIPPED, detail);
+  }
+
   /** A result without a decision. */
-  public static BucketResult none(TuningKey key, Status status, String detail) {
-    return new BucketResult(key, status, detail, ImmutableMap.of(), ImmutableList.of(), 0, 0);
+  static BucketResult none(TuningKey key, RoutingSkew skew, Status status, String detail) {
+    return new BucketResult(key, status, detail, skew, ImmutableMap.of(), ImmutableList.of(), 0, 0);
+  }
+
+  /** The choice for the key; empty where nothing was chosen. */
+  public Optional<Decision> decision() {
+    return Optional.ofNullable(decisions.get(skew));
   }
 }

@@ -1,0 +1,20 @@
+package io.moe4j.cli;
+
+import io.moe4j.QuantFormat;
+
+/** Formats of the inputs of matrix multiplications, as {@code --activations} names them. */
+enum ActivationFormat {
+  BF16(QuantFormat.BF16),
+  NVFP4(QuantFormat.NVFP4),
+  MXFP8(QuantFormat.MXFP8);
+
+  private final QuantFormat format;
+
+  ActivationFormat(QuantFormat format) {
+    this.format = format;
+  }
+
+  QuantFormat format() {
+    return format;
+  }
+}

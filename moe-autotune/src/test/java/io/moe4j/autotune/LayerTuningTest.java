@@ -1,0 +1,468 @@
+package io.moe4j.autotune;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.google.common.collect.ImmutableMap;
+import io.moe4j.MoeDevice;
+import io.moe4j.MoeLayer;
+import io.moe4j.MoeSpec;
+import io.moe4j.QuantFormat;
+import io.moe4j.RoutingMode;
+import io.moe4j.RoutingSkew;
+import io.moe4j.RoutingSpec;
+import io.moe4j.autotune.profile.CallKind;
+import io.moe4j.autotune.profile.TokenBuckets;
+import io.moe4j.autotune.profile.TokenBuckets.Rounding;
+import io.moe4j.autotune.profile.TuningKey;
+import io.moe4j.autotune.search.BucketResult.Status;
+import io.moe4j.autotune.search.TacticTiming.Outcome;
+import io.moe4j.autotune.store.BlockedTactic;
+import io.moe4j.autotune.store.Plan;
+import io.moe4j.autotune.testing.FakeGpu;
+import io.moe4j.autotune.testing.FakeLaunch;
+import io.moe4j.autotune.testing.FakeTactic;
+import io.moe4j.autotune.testing.TestLayers;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** A layer's launches before, while and after they are tuned. */
+class LayerTuningTest {
+  @TempDir private Path folder;
+
+  // ---- in scopes
+
+  @Test
+  void outsideAScopeNothingIsEverProfiled() {
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o)) {
+      assertEquals("default", tuned.run(RoutingMode.PACKED, 4));
+      assertEquals(1, tuned.gpu.launches().size());
+      assertEquals(1, tuned.tuner.statistics().misses());
+    }
+  }
+
+  @Test
+  void insideAScopeTheFirstCallTunesAllBucketsAndLaterCallsGetTheBest() {
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o)) {
+      try (TuningScope scope = tuned.tuner.tuning(TuningOptions.DEFAULT)) {
+        assertTrue(scope.profiles());
+        assertEquals("few", tuned.run(RoutingMode.PACKED, 4));
+        int launches = tuned.gpu.launches().size();
+        assertTrue(launches > 50, () -> launches + " launches");
+        assertEquals("many", tuned.run(RoutingMode.PACKED, 64));
+        assertEquals(launches + 1, tuned.gpu.launches().size());
+      }
+      int launches = tuned.gpu.launches().size();
+      assertEquals("few", tuned.run(RoutingMode.PACKED, 8));
+      assertEquals("many", tuned.run(RoutingMode.PACKED, 33));
+      assertEquals(launches + 2, tuned.gpu.launches().size());
+      assertEquals(0, tuned.tuner.statistics().misses());
+    }
+  }
+
+  @Test
+  void anotherThreadsScopeIsNotMine() throws InterruptedException {
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o);
+        TuningScope scope = tuned.tuner.tuning(TuningOptions.DEFAULT)) {
+      assertTrue(tuned.tuner.isTuning() && scope.profiles());
+      Thread other = new Thread(() -> tuned.run(RoutingMode.PACKED, 4));
+      other.start();
+      other.join();
+      assertEquals(1, tuned.gpu.launches().size());
+    }
+  }
+
+  @Test
+  void aScopeThatOnlyLooksUpDoesNotProfile() {
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o);
+        TuningScope scope = tuned.tuner.tuning(TuningOptions.DEFAULT.withProfile(false))) {
+      assertEquals(false, scope.profiles());
+      assertEquals("default", tuned.run(RoutingMode.PACKED, 4));
+      assertEquals(1, tuned.gpu.launches().size());
+    }
+  }
+
+  @Test
+  void aSkippedOperationRunsItsDefaultAndLeavesNoTrace() {
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o)) {
+      tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      int launches = tuned.gpu.launches().size();
+      try (TuningScope scope =
+          tuned.tuner.tuning(TuningOptions.DEFAULT.withSkippedOperations("fused_moe"))) {
+        assertTrue(scope.skips("fused_moe"));
+        assertEquals("default", tuned.run(RoutingMode.PACKED, 4));
+        assertEquals("default", tuned.run(RoutingMode.UNPACKED, 4));
+      }
+      assertEquals(launches + 2, tuned.gpu.launches().size());
+      assertEquals("few", tuned.run(RoutingMode.PACKED, 4));
+    }
+  }
+
+  @Test
+  void bucketsOfAScopeAreProfiledAndFoundAfterIt() {
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o)) {
+      try (TuningScope scope =
+          tuned.tuner.tuning(
+              TuningOptions.DEFAULT
+                  .withBuckets(TokenBuckets.of(6, 40))
+                  .withRounding(Rounding.CEILING))) {
+        assertEquals("few", tuned.run(RoutingMode.PACKED, 5));
+        assertEquals(Rounding.CEILING, scope.buckets(TokenBuckets.of(1)).rounding());
+      }
+      assertEquals(
+          Set.of(6L, 40L),
+          tuned.tuner.exportPlan(tuned.device).entries().keySet().stream()
+              .map(TuningKey::tokens)
+              .collect(Collectors.toSet()));
+      // 7 rounds up to 40, 6 is itself.
+      assertEquals("few", tuned.run(RoutingMode.PACKED, 6));
+      assertEquals("many", tuned.run(RoutingMode.PACKED, 7));
+      assertEquals(0, tuned.tuner.statistics().misses());
+      // 41 is beyond: the nearest bucket answers, and the launch counts as uncovered.
+      assertEquals("many", tuned.run(RoutingMode.PACKED, 41));
+      assertEquals(1, tuned.tuner.statistics().misses());
+    }
+  }
+
+  // ---- through the production launch
+
+  @ParameterizedTest
+  @EnumSource
+  void profiledLaunchesTakeTheirCallsRoutingPath(RoutingMode mode) {
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o)) {
+      tuned.tuner.tune(tuned.layer, CallKind.of(mode), TuningOptions.DEFAULT);
+      assertEquals(
+          Set.of(mode),
+          tuned.gpu.launches().stream().map(FakeLaunch::routing).collect(Collectors.toSet()));
+      long routed = tuned.device.counters().routingLaunches();
+      assertEquals(
+          mode == RoutingMode.FROM_LOGITS ? tuned.device.counters().launches() : 0, routed);
+      // What was tuned for one path says nothing about another.
+      for (RoutingMode other : RoutingMode.values()) {
+        String expected = other == mode ? "few" : "default";
+        assertEquals(expected, tuned.run(other, 4));
+      }
+    }
+  }
+
+  @Test
+  void everyKindOfCallHasProfilesThatTheLayerAccepts() {
+    for (QuantFormat activations :
+        new QuantFormat[] {QuantFormat.BF16, QuantFormat.NVFP4, QuantFormat.MXFP8}) {
+      MoeSpec spec =
+          TestLayers.spec()
+              .activationFormat(activations)
+              .routing(RoutingSpec.deepSeekV3(4, 2, 2.5f))
+              .build();
+      try (Tuned tuned =
+          new Tuned(
+              new FakeGpu(FakeTactic.of("a", 9), FakeTactic.of("b", 1)),
+              spec,
+              o -> o.buckets(TokenBuckets.of(3)))) {
+        for (RoutingMode mode : RoutingMode.values()) {
+          for (int options = 0; options < 8; options++) {
+            CallKind kind =
+                new CallKind(
+                    mode,
+                    activations,
+                    (options & 1) > 0,
+                    (options & 2) > 0,
+                    (options & 4) > 0,
+                    RoutingSkew.UNKNOWN);
+            TuningReport report = tuned.tuner.tune(tuned.layer, kind, TuningOptions.DEFAULT);
+            assertEquals(Status.TUNED, report.results().get(0).status(), report::toString);
+            report
+                .results()
+                .get(0)
+                .timings()
+                .forEach(
+                    timing -> assertEquals(Outcome.MEASURED, timing.outcome(), kind::toString));
+          }
+        }
+        assertEquals(0, tuned.tuner.statistics().failedTactics().size());
+      }
+    }
+  }
+
+  @Test
+  void aRankWithFewerExpertsThanTopKIsTunedOnItsShareOfTheWork() {
+    MoeSpec spec = TestLayers.spec().numExperts(64).topK(8).expertParallel(20, 4).build();
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), spec, o -> o)) {
+      TuningReport report = tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      report.results().forEach(result -> assertEquals(Status.TUNED, result.status()));
+      FakeLaunch large =
+          tuned.gpu.launches().stream()
+              .filter(launch -> launch.tokens() == 64)
+              .findFirst()
+              .orElseThrow();
+      int rows = large.work().localRows();
+      assertTrue(rows > 8 && rows < 64 * 8 / 4, () -> rows + " of 512 rows are local");
+    }
+  }
+
+  // ---- results
+
+  @Test
+  void aSecondStartProfilesNothing() {
+    try (Tuned first = new Tuned(Tuned.threeTactics(), o -> o.cacheDirectory(folder))) {
+      first.tuner.tune(first.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+    }
+    try (Tuned second = new Tuned(Tuned.threeTactics(), o -> o.cacheDirectory(folder))) {
+      assertEquals(TuningSource.CACHED, second.covered(4).source());
+      try (TuningScope scope = second.tuner.tuning(TuningOptions.DEFAULT)) {
+        assertTrue(scope.profiles());
+        assertEquals("few", second.run(RoutingMode.PACKED, 4));
+      }
+      TuningReport report = second.tuner.tune(second.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      assertEquals(0, report.launches());
+      assertEquals(7, report.settled().size());
+      assertEquals(1, second.gpu.launches().size());
+    }
+  }
+
+  @Test
+  void whatAnotherProcessFinishedMeanwhileIsNotMeasuredAgain() {
+    try (Tuned early = new Tuned(Tuned.threeTactics(), o -> o.cacheDirectory(folder))) {
+      assertEquals("default", early.run(RoutingMode.PACKED, 4));
+      try (Tuned other = new Tuned(Tuned.threeTactics(), o -> o.cacheDirectory(folder))) {
+        other.tuner.tune(other.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      }
+      TuningReport report = early.tuner.tune(early.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      assertEquals(0, report.launches());
+      assertEquals("few", early.run(RoutingMode.PACKED, 4));
+    }
+  }
+
+  @Test
+  void incrementalTuningAddsToTheCache() {
+    TuningOptions small = TuningOptions.DEFAULT.withBuckets(TokenBuckets.of(1, 2));
+    TuningOptions more = TuningOptions.DEFAULT.withBuckets(TokenBuckets.of(2, 4));
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o.cacheDirectory(folder))) {
+      assertEquals(2, tuned.tuner.tune(tuned.layer, Tuned.PACKED, small).results().size());
+    }
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o.cacheDirectory(folder))) {
+      TuningReport report = tuned.tuner.tune(tuned.layer, Tuned.PACKED, more);
+      assertEquals(1, report.results().size());
+      assertEquals(1, report.settled().size());
+      assertEquals(
+          List.of(1L, 2L, 4L),
+          tuned.tuner.exportPlan(tuned.device).entries().keySet().stream()
+              .map(TuningKey::tokens)
+              .distinct()
+              .sorted()
+              .toList());
+    }
+  }
+
+  @Test
+  void aFailedSweepKeepsNothing() {
+    FakeGpu gpu = new FakeGpu(FakeTactic.of("default", 10).behaving(FakeTactic.Behaviour.FAULTING));
+    try (Tuned tuned = new Tuned(gpu, o -> o.cacheDirectory(folder))) {
+      TuningReport report = tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      report.results().forEach(result -> assertEquals(Status.FAILED, result.status()));
+      assertEquals(7, tuned.tuner.statistics().failed().size());
+      assertEquals(0, tuned.tuner.exportPlan(tuned.device).entries().size());
+    }
+    assertEquals(false, Files.exists(folder.resolve("v1")));
+  }
+
+  @Test
+  void aBudgetThatEndsKeepsWhatIsFinishedAndTheRestIsTakenUpAgain() {
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o.cacheDirectory(folder))) {
+      TuningReport report =
+          tuned.tuner.tune(
+              tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT.withBudget(Duration.ofMillis(6)));
+      Set<Status> statuses =
+          report.results().stream().map(result -> result.status()).collect(Collectors.toSet());
+      assertEquals(Set.of(Status.TUNED, Status.CUT_SHORT, Status.SKIPPED), statuses);
+      long finished = report.results().stream().filter(r -> r.status() == Status.TUNED).count();
+      TuningReport rest = tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      assertEquals(finished, rest.settled().size());
+      assertEquals(7 - finished, rest.results().size());
+      rest.results().forEach(result -> assertEquals(Status.TUNED, result.status()));
+    }
+  }
+
+  @Test
+  void defectiveTacticsAreBlockedForThisAndLaterProcesses() {
+    FakeGpu gpu =
+        new FakeGpu(
+            FakeTactic.of("default", 100),
+            FakeTactic.of("wrong", 10).behaving(FakeTactic.Behaviour.WRONG),
+            FakeTactic.of("faulting", 10).behaving(FakeTactic.Behaviour.FAULTING));
+    try (Tuned tuned = new Tuned(gpu, o -> o.cacheDirectory(folder))) {
+      TuningReport report = tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      assertEquals(2, report.blocked().size());
+      assertEquals(
+          Set.of(1L),
+          gpu.launches().stream()
+              .filter(launch -> launch.tactic().equals("wrong"))
+              .map(FakeLaunch::tokens)
+              .collect(Collectors.toSet()),
+          "it was found out in the first bucket");
+      assertEquals(1, gpu.launches("faulting"));
+    }
+    FakeGpu later = new FakeGpu(FakeTactic.of("default", 100), FakeTactic.of("wrong", 10));
+    try (Tuned tuned = new Tuned(later, o -> o.cacheDirectory(folder))) {
+      tuned.tuner.tune(tuned.layer, CallKind.of(RoutingMode.UNPACKED), TuningOptions.DEFAULT);
+      assertEquals(0, later.launches("wrong"));
+    }
+  }
+
+  @Test
+  void aBlockedTacticIsNotUsedEvenIfATuningNamesIt() {
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o)) {
+      tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      tuned
+          .tuner
+          .blocklist(tuned.device)
+          .add(new BlockedTactic("fused_moe", "layer", "few", "fault"));
+      assertEquals(TuningSource.DEFAULT, tuned.covered(4).source());
+    }
+  }
+
+  @Test
+  void aTacticThatThisBuildDoesNotHaveIsAMiss() {
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o.cacheDirectory(folder))) {
+      tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+    }
+    FakeGpu without = new FakeGpu(FakeTactic.of("default", 10), FakeTactic.of("many", 10));
+    try (Tuned tuned = new Tuned(without, o -> o.cacheDirectory(folder))) {
+      assertEquals("default", tuned.run(RoutingMode.PACKED, 4));
+      assertEquals("many", tuned.run(RoutingMode.PACKED, 64));
+      assertEquals(1, tuned.tuner.statistics().misses());
+      assertTrue(
+          tuned.tuner.statistics().problems().get(0).contains("no runner offers it"),
+          () -> tuned.tuner.statistics().toString());
+    }
+  }
+
+  @Test
+  void aTacticIsOnlyUsedWhereItIsValid() {
+    FakeGpu gpu = new FakeGpu();
+    FakeTactic general = FakeTactic.of("default", 100);
+    FakeTactic even = FakeTactic.of("even", 10);
+    gpu.tactics(tokens -> tokens % 2 == 0 ? List.of(general, even) : List.of(general));
+    try (Tuned tuned = new Tuned(gpu, o -> o)) {
+      tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      assertEquals("even", tuned.run(RoutingMode.PACKED, 16));
+      assertEquals("default", tuned.run(RoutingMode.PACKED, 17));
+      assertEquals("even", tuned.run(RoutingMode.PACKED, 18));
+    }
+  }
+
+  // ---- plans
+
+  @Test
+  void aRankImportsTheFirstOnesPlanAndMeasuresNothing() {
+    Path plan = folder.resolve("plan.json");
+    MoeSpec first = TestLayers.spec().expertParallel(0, 8).build();
+    MoeSpec second = TestLayers.spec().expertParallel(8, 8).build();
+    try (Tuned rank0 = new Tuned(Tuned.threeTactics(), first, o -> o)) {
+      rank0.tuner.tune(rank0.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      rank0.tuner.exportPlan(rank0.device).save(plan);
+    }
+    try (Tuned rank1 = new Tuned(Tuned.threeTactics(), second, o -> o)) {
+      assertEquals("default", rank1.run(RoutingMode.PACKED, 4));
+      assertEquals(0, rank1.tuner.importPlan(Plan.load(plan), rank1.device).rejected().size());
+      assertEquals("few", rank1.run(RoutingMode.PACKED, 4));
+      assertEquals(
+          0, rank1.tuner.tune(rank1.layer, Tuned.PACKED, TuningOptions.DEFAULT).launches());
+      assertEquals(TuningSource.PLAN, rank1.covered(4).source());
+    }
+  }
+
+  // ---- skew
+
+  @Test
+  void aCallThatNamesItsSkewGetsThatSkewsTactic() {
+    FakeGpu gpu =
+        new FakeGpu(
+            FakeTactic.of("default", 100),
+            FakeTactic.of("hot", (w, n) -> w.hottestExpert() == w.tokens() ? 60e3 : 150e3),
+            FakeTactic.of("even", (w, n) -> w.hottestExpert() == w.tokens() ? 110e3 : 80e3));
+    ImmutableMap<RoutingSkew, Double> blend =
+        ImmutableMap.of(RoutingSkew.UNIFORM, 0.9, RoutingSkew.HOT, 0.1);
+    try (Tuned tuned = new Tuned(gpu, o -> o.blend(blend).buckets(TokenBuckets.of(64)))) {
+      tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      assertEquals("hot", tuned.run(RoutingMode.PACKED, 64, RoutingSkew.HOT));
+      assertEquals("even", tuned.run(RoutingMode.PACKED, 64, RoutingSkew.UNIFORM));
+      assertEquals(3, tuned.tuner.exportPlan(tuned.device).entries().size());
+      // One that was not profiled gets the blend's.
+      assertEquals(
+          tuned.run(RoutingMode.PACKED, 64, RoutingSkew.UNKNOWN),
+          tuned.run(RoutingMode.PACKED, 64, RoutingSkew.ZIPF));
+    }
+  }
+
+  // ---- coverage
+
+  @Test
+  void coverageSaysWhereEachTacticIsFrom() {
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o)) {
+      tuned.tuner.tune(
+          tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT.withBuckets(TokenBuckets.of(4, 8)));
+      Coverage coverage = tuned.tuner.coverage(tuned.layer, Tuned.PACKED, 4, 7, 8, 9);
+      assertEquals(
+          List.of(true, true, true, false),
+          coverage.shapes().stream().map(shape -> shape.selection().covered()).toList());
+      assertEquals(TuningSource.MEASURED, coverage.shapes().get(1).selection().source());
+      assertEquals(4, coverage.shapes().get(1).selection().bucket().getAsLong());
+      UncoveredShapeException e =
+          assertThrows(UncoveredShapeException.class, coverage::requireComplete);
+      assertTrue(e.getMessage().contains(": 9;"), e.getMessage());
+      assertTrue(coverage.toString().contains("the nearest: 8 tokens"), coverage.toString());
+      tuned.tuner.coverage(tuned.layer, Tuned.PACKED, 4, 8).requireComplete();
+      assertEquals(0, tuned.tuner.statistics().misses());
+    }
+  }
+
+  @Test
+  void strictModeRefusesAnUncoveredShapeBeforeItIsLaunched() {
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o.strict(true))) {
+      assertThrows(UncoveredShapeException.class, () -> tuned.run(RoutingMode.PACKED, 4));
+      assertThrows(UncoveredShapeException.class, () -> tuned.run(RoutingMode.PACKED, 4));
+      assertEquals(0, tuned.gpu.launches().size());
+      tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      assertEquals("few", tuned.run(RoutingMode.PACKED, 4));
+      assertThrows(UncoveredShapeException.class, () -> tuned.run(RoutingMode.UNPACKED, 4));
+    }
+  }
+
+  @Test
+  void layersThatAreAlikeShareTheirTunings() {
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o);
+        MoeDevice other = tuned.gpu.open();
+        MoeLayer sibling =
+            tuned.device.prepare(
+                tuned.spec, expert -> TestLayers.weights(tuned.spec), tuned.tuner)) {
+      tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      assertTrue(tuned.tuner.coverage(sibling, Tuned.PACKED, 4).isComplete());
+      assertEquals(tuned.device.info(), other.info());
+    }
+  }
+
+  // ---- disks
+
+  @Test
+  void aCacheThatCannotBeWrittenIsSurvivedAndSaidOnce() {
+    try (Tuned tuned =
+        new Tuned(Tuned.threeTactics(), o -> o.cacheDirectory(Path.of("/proc/moe4j")))) {
+      tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      assertEquals("few", tuned.run(RoutingMode.PACKED, 4));
+      assertEquals(1, tuned.tuner.statistics().problems().size());
+      assertTrue(
+          tuned.tuner.statistics().problems().get(0).contains("/proc/moe4j"),
+          () -> tuned.tuner.statistics().toString());
+    }
+  }
+}

@@ -1,0 +1,119 @@
+package io.moe4j.autotune.isolation;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.google.common.collect.ImmutableList;
+import io.moe4j.Activation;
+import io.moe4j.DeviceOptions;
+import io.moe4j.MoeDevice;
+import io.moe4j.MoeLayer;
+import io.moe4j.MoeSpec;
+import io.moe4j.QuantFormat;
+import io.moe4j.RoutingMode;
+import io.moe4j.RoutingSkew;
+import io.moe4j.RoutingSpec;
+import io.moe4j.autotune.profile.CallKind;
+import io.moe4j.autotune.testing.FakeGpu;
+import io.moe4j.autotune.testing.FakeTactic;
+import io.moe4j.autotune.testing.TestLayers;
+import java.io.IOException;
+import java.time.Duration;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** Real child processes, some of which die of a real signal. */
+class IsolatedProbeTest {
+
+  @Test
+  void aTacticThatDiesIsToBlameAndTheRestGoesOn() {
+    ImmutableList<Crash> crashes =
+        probe(
+            options(60, "default=CORRECT,segv=SEGFAULT,refused=REFUSED,abort=ABORT,last=CORRECT"),
+            "default",
+            "segv",
+            "refused",
+            "abort",
+            "last");
+    assertEquals(
+        List.of(
+            new Crash(new Trial("segv", 1), "SIGSEGV"),
+            new Crash(new Trial("abort", 1), "SIGABRT")),
+        crashes);
+  }
+
+  @Test
+  void aTacticThatHangsIsKilledAndToBlame() {
+    ImmutableList<Crash> crashes =
+        probe(options(5, "default=CORRECT,hang=HANG"), "default", "hang");
+    assertEquals(List.of(new Crash(new Trial("hang", 1), "hung for 5 s")), crashes);
+  }
+
+  @Test
+  void aProcessThatCannotBeginIsNoTacticsFault() {
+    ProbeException e = assertThrows(ProbeException.class, () -> probe(options(60, ""), "default"));
+    assertTrue(e.getMessage().contains("before its first launch"), e.getMessage());
+    assertTrue(e.getMessage().contains("there are no CUDA devices in tests"), e.getMessage());
+  }
+
+  @ParameterizedTest
+  @CsvSource({"139,SIGSEGV", "134,SIGABRT", "137,SIGKILL", "144,signal 16", "3,exit code 3"})
+  void exitCodesAreTranslated(int code, String cause) {
+    assertEquals(cause, ExitCause.of(code, "something else"));
+  }
+
+  @Test
+  void theSignalIsTheOneThatTheVirtualMachineReports() {
+    assertEquals(
+        "SIGFPE",
+        ExitCause.of(134, "# A fatal error\n#\n#  SIGFPE (0x8) at pc=0x00007f, pid=1, tid=2\n"));
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void requestsAreReadBack(Activation activation) throws IOException {
+    MoeSpec spec =
+        MoeSpec.builder()
+            .weightFormat(QuantFormat.MXFP4)
+            .activationFormat(QuantFormat.MXFP8)
+            .hiddenSize(64)
+            .intermediateSize(96)
+            .numExperts(16)
+            .topK(3)
+            .activation(activation)
+            .routing(RoutingSpec.deepSeekV3(4, 2, 2.5f))
+            .expertParallel(4, 8)
+            .build();
+    ProbeRequest request =
+        new ProbeRequest(
+            "cuda:1",
+            new DeviceOptions(3, "avx2"),
+            spec,
+            true,
+            new CallKind(
+                RoutingMode.UNPACKED, QuantFormat.MXFP8, false, true, true, RoutingSkew.UNKNOWN),
+            ImmutableList.of(new Trial("a", 1), new Trial("b", 4096)));
+    assertEquals(request, ProbeRequest.parse(request.toJson()));
+  }
+
+  private static ImmutableList<Crash> probe(IsolationOptions options, String... tactics) {
+    MoeSpec spec = TestLayers.spec().build();
+    try (MoeDevice device = new FakeGpu(FakeTactic.of("default", 1)).open();
+        MoeLayer layer = device.prepare(spec, expert -> TestLayers.weights(spec))) {
+      return new IsolatedProbe(layer, CallKind.of(RoutingMode.PACKED), options)
+          .run(List.of(tactics).stream().map(tactic -> new Trial(tactic, 1)).toList());
+    }
+  }
+
+  private static IsolationOptions options(int tacticSeconds, String tactics) {
+    return new IsolationOptions(
+        Duration.ofMinutes(1),
+        Duration.ofSeconds(tacticSeconds),
+        ImmutableList.of(
+            "-Xmx64m", "-XX:TieredStopAtLevel=1", "-D" + FakeGpu.CHILD_TACTICS + "=" + tactics));
+  }
+}
