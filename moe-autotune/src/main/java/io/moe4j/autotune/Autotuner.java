@@ -75,9 +75,13 @@ public final class Autotuner implements TacticSelector.Source {
     return new Autotuner(options);
   }
 
-  /** The selector of a layer; {@link MoeDevice#prepare} asks for it. */
+  /**
+   * The selector of a layer; {@link MoeDevice#prepare} asks for it. What is stored about the device
+   * is read now, and not within its first launch.
+   */
   @Override
   public TacticSelector bind(MoeLayer layer) {
+    device(layer.device());
     LayerKey key = new LayerKey(layer.device(), layer.spec(), layer.hasBias());
     return new LayerTactics(
         this, layer, selections.computeIfAbsent(key, unused -> new LayerSelections()));
@@ -85,7 +89,10 @@ public final class Autotuner implements TacticSelector.Source {
 
   // ---- tuning
 
-  /** Opens a scope in this thread, to be closed by it. */
+  /**
+   * Opens a scope in this thread, to be closed by it. The first launch of each kind in a scope that
+   * profiles measures all its buckets before it runs; do not record a graph meanwhile.
+   */
   public TuningScope tuning(TuningOptions tuningOptions) {
     return scopes.enter(tuningOptions);
   }
@@ -161,7 +168,7 @@ public final class Autotuner implements TacticSelector.Source {
       new Sweep(device, options, scope, statistics, Optional.empty()).runBucket(variant, bucket);
       forgetSelections();
     }
-    return Ranking.of(variant, bucket, device.result(key).orElseThrow(), count);
+    return Ranking.of(variant, bucket, chosen.candidate(), device.result(key), count);
   }
 
   /** Hot path's slow side: the tactic for a shape that was not asked for since the last tuning. */

@@ -47,7 +47,7 @@ final class StatisticsCollector {
       if (timing.samples() > 0) {
         tacticsTried++;
       }
-      if (timing.outcome().isDefect() || timing.outcome() == TacticTiming.Outcome.FAILED) {
+      if (timing.outcome().isFailure()) {
         failedTactics.put(
             operation + "/" + timing.runner() + "/" + timing.tactic(), timing.detail());
       }

@@ -27,6 +27,8 @@ import java.util.Optional;
  * result as soon as it is there. Confined to one thread.
  */
 final class Sweep {
+  private static final long MIN_MEMORY_BUDGET = 256L << 20;
+
   private final DeviceTunings device;
   private final TunerOptions options;
   private final TuningScope scope;
@@ -65,7 +67,7 @@ final class Sweep {
   void runBucket(TunedOperation operation, long tokens) {
     device.measuring().lock();
     try {
-      tune(operation, search(operation), tokens, 0, 1);
+      tune(operation, search(operation), List.of(tokens), 0);
     } finally {
       device.measuring().unlock();
     }
@@ -94,7 +96,7 @@ final class Sweep {
       }
       TacticSearch search = search(operation);
       for (int i = 0; i < unsettled.size(); i++) {
-        tune(operation, search, unsettled.get(i), i, unsettled.size());
+        tune(operation, search, unsettled, i);
       }
     }
   }
@@ -129,8 +131,6 @@ final class Sweep {
         : Math.max(MIN_MEMORY_BUDGET, operation.device().info().memoryBytes() / 8);
   }
 
-  private static final long MIN_MEMORY_BUDGET = 256L << 20;
-
   private void tryIsolated(IsolatedProbe process, TunedOperation operation, List<Long> buckets) {
     List<Trial> trials = new ArrayList<>();
     for (long tokens : buckets) {
@@ -149,16 +149,18 @@ final class Sweep {
     }
   }
 
-  private void tune(
-      TunedOperation operation, TacticSearch search, long tokens, int bucket, int buckets) {
+  private void tune(TunedOperation operation, TacticSearch search, List<Long> buckets, int bucket) {
+    long tokens = buckets.get(bucket);
     TuningKey key = new TuningKey(operation.family(), tokens);
-    scope.listener().bucketStarted(key, bucket, buckets);
+    scope.listener().bucketStarted(key, bucket, buckets.size());
     TunerEvents.BucketTuned event = new TunerEvents.BucketTuned();
     event.begin();
-    BucketResult result = search.search(tokens);
+    BucketResult result = search.search(tokens, share(buckets, bucket));
     event.record(result);
     add(result);
-    device.remember(result);
+    if (result.decision().isPresent()) {
+      device.remember(result);
+    }
     for (BlockedTactic tactic : Blocklist.generate(List.of(result)).tactics()) {
       block(tactic);
     }
@@ -166,6 +168,12 @@ final class Sweep {
       device.keep(entry(operation.buckets(), result, decision.getKey(), decision.getValue()));
     }
     scope.listener().bucketFinished(result);
+  }
+
+  /** More tokens take longer, though not in proportion. */
+  private static double share(List<Long> buckets, int bucket) {
+    double rest = buckets.stream().skip(bucket).mapToDouble(Math::sqrt).sum();
+    return Math.sqrt(buckets.get(bucket)) / rest;
   }
 
   private static TunedEntry entry(

@@ -22,6 +22,10 @@ import io.moe4j.autotune.store.TunedEntry;
 import io.moe4j.autotune.testing.FakeGpu;
 import io.moe4j.autotune.testing.FakeRunner;
 import io.moe4j.autotune.testing.FakeTactic;
+import java.io.IOException;
+import java.net.URL;
+import java.net.URLClassLoader;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -89,6 +93,25 @@ class ChooseTest {
     assertEquals(TuningSource.CACHED, cached.choose(operation).source());
     assertEquals(TuningSource.MEASURED, writer.choose(operation).source());
     assertEquals(0, cached.statistics().misses());
+  }
+
+  @Test
+  void aPlanInAJarIsUsedUntilSomethingIsMeasured() throws IOException {
+    TunedOperation operation = operation(16, first, second);
+    rewritten(tunedPlan(operation), "b").save(folder.resolve("META-INF/moe4j/plan.json"));
+    Files.writeString(folder.resolve("META-INF/moe4j/plans.index"), "plan.json");
+    Thread thread = Thread.currentThread();
+    ClassLoader before = thread.getContextClassLoader();
+    Autotuner tuner = Autotuner.create(options().bundledPlans(true).build());
+    try (URLClassLoader jar = new URLClassLoader(new URL[] {folder.toUri().toURL()}, null)) {
+      thread.setContextClassLoader(jar);
+      assertEquals("first/b", tuner.choose(operation).candidate().toString());
+      assertEquals(TuningSource.BUNDLED, tuner.choose(operation).source());
+    } finally {
+      thread.setContextClassLoader(before);
+    }
+    tuner.tune(operation, TuningOptions.DEFAULT);
+    assertEquals("second/d", tuner.choose(operation).candidate().toString());
   }
 
   @Test

@@ -22,14 +22,7 @@ class IsolatedTuningTest {
 
   @Test
   void aTacticThatSegfaultsIsBlockedWithItsSignalAndTheTuningGoesOn() {
-    IsolationOptions isolation =
-        new IsolationOptions(
-            Duration.ofMinutes(1),
-            Duration.ofMinutes(1),
-            ImmutableList.of(
-                "-Xmx64m",
-                "-XX:TieredStopAtLevel=1",
-                "-D" + FakeGpu.CHILD_TACTICS + "=default=CORRECT,deadly=SEGFAULT,fast=CORRECT"));
+    IsolationOptions isolation = isolation("default=CORRECT,deadly=SEGFAULT,fast=CORRECT");
     // Were it launched here, the test's own process would die.
     FakeGpu gpu =
         new FakeGpu(
@@ -52,6 +45,34 @@ class IsolatedTuningTest {
       later.tuner.tune(later.layer, CallKind.of(RoutingMode.UNPACKED), TuningOptions.DEFAULT);
       assertEquals("fast", later.run(RoutingMode.UNPACKED, 16));
     }
+  }
+
+  @Test
+  void aDefaultThatSegfaultsIsNotMeasured() {
+    FakeGpu gpu =
+        new FakeGpu(
+            FakeTactic.of("default", 100).behaving(FakeTactic.Behaviour.SEGFAULT),
+            FakeTactic.of("fast", 50));
+    try (Tuned tuned =
+        new Tuned(
+            gpu,
+            o ->
+                o.isolation(isolation("default=ABORT,fast=CORRECT")).buckets(TokenBuckets.of(1)))) {
+      TuningReport report = tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      assertEquals(Status.FAILED, report.results().get(0).status());
+      assertEquals("SIGABRT at 1 tokens", report.blocked().get(0).reason());
+      assertEquals(0, gpu.launches().size());
+    }
+  }
+
+  private static IsolationOptions isolation(String childTactics) {
+    return new IsolationOptions(
+        Duration.ofMinutes(1),
+        Duration.ofMinutes(1),
+        ImmutableList.of(
+            "-Xmx64m",
+            "-XX:TieredStopAtLevel=1",
+            "-D" + FakeGpu.CHILD_TACTICS + "=" + childTactics));
   }
 
   @Test

@@ -4,7 +4,8 @@ import com.google.common.collect.ImmutableList;
 import java.time.Duration;
 
 /**
- * How tactics are tried in another process.
+ * How tactics are tried in another process, which opens the device by its name: its back end has to
+ * be one that {@link java.util.ServiceLoader} finds.
  *
  * @param startTimeout for the process to prepare its layer
  * @param tacticTimeout for one launch; a tactic that hangs is as bad as one that crashes

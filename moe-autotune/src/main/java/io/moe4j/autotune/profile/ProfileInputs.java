@@ -19,8 +19,8 @@ import java.util.Optional;
  * finds its inputs as cold as production does. Owns what it made; close it after the runs.
  */
 public final class ProfileInputs implements AutoCloseable {
-  /** Caches that a rotation fills; one would leave what lies at its edge warm. */
-  private static final long ROTATION_CACHES = 3;
+  /** Caches that a rotation fills, rounded down to whole copies: always more than one. */
+  private static final long ROTATION_CACHES = 2;
 
   private static final int MAX_COPIES = 16;
   private static final long UNKNOWN_CACHE_BYTES = 32L << 20;

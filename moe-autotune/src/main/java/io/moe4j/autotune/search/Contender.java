@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalDouble;
 
 /** A candidate with what was measured of it so far. Confined to one thread. */
 final class Contender {
@@ -96,11 +97,12 @@ final class Contender {
     return new RelativeTime(candidate, order, Statistics.median(ratios), noise);
   }
 
-  TacticTiming timing() {
+  /** What is known of it, with its time blended so. */
+  TacticTiming timing(Map<RoutingSkew, Double> blend) {
     ImmutableMap.Builder<RoutingSkew, Double> medians = ImmutableMap.builder();
     int count = 0;
     for (Map.Entry<RoutingSkew, List<Double>> entry : samples.entrySet()) {
-      medians.put(entry.getKey(), Statistics.median(toArray(entry.getValue())));
+      medians.put(entry.getKey(), median(entry.getKey()));
       count += entry.getValue().size();
     }
     return new TacticTiming(
@@ -108,6 +110,7 @@ final class Contender {
         candidate.tactic().name(),
         outcome,
         detail,
+        passes(blend.keySet()) > 0 ? OptionalDouble.of(nanos(blend)) : OptionalDouble.empty(),
         medians.buildOrThrow(),
         count);
   }

@@ -3,7 +3,6 @@ package io.moe4j.autotune.search;
 import com.google.common.collect.ImmutableList;
 import io.moe4j.DeviceException;
 import io.moe4j.RoutingSkew;
-import io.moe4j.Stream;
 import io.moe4j.autotune.profile.Candidate;
 import io.moe4j.autotune.profile.ProfileInputs;
 import io.moe4j.autotune.profile.TunableRunner;
@@ -19,6 +18,7 @@ import java.util.Map;
  */
 final class Measurement implements AutoCloseable {
   private static final int CLOCK_ATTEMPTS = 3;
+  private static final double LONG_SAMPLE_NANOS = 20e6;
 
   private final ProfileInputs inputs;
   private final LaunchTimer timer;
@@ -42,13 +42,13 @@ final class Measurement implements AutoCloseable {
     }
   }
 
-  /** Launches a candidate once, untimed, and waits for it. */
-  void launchOnce(TunedOperation operation, Candidate candidate, RoutingSkew skew) {
-    launches++;
-    prepared
-        .get(candidate.runner())
-        .launch(inputs.index(skew, 0), candidate.tactic(), Stream.DEFAULT);
-    operation.device().synchronize(Stream.DEFAULT);
+  /**
+   * A candidate's first sample. Its first launch may be slow for reasons that do not come back;
+   * unless the sample is so long that this does not count, it is taken again.
+   */
+  double firstSample(Candidate candidate, RoutingSkew skew) {
+    double nanos = sample(candidate, skew);
+    return nanos * inputs.copies() < LONG_SAMPLE_NANOS ? sample(candidate, skew) : nanos;
   }
 
   /** Mean time of a launch over one rotation, in nanoseconds. */
@@ -56,8 +56,8 @@ final class Measurement implements AutoCloseable {
     LaunchTimer.Timing timing =
         timings.computeIfAbsent(new Key(candidate, skew), this::prepareTiming);
     for (int attempt = 0; attempt < CLOCK_ATTEMPTS; attempt++) {
-      launches += inputs.copies();
       long nanos = timing.nanoseconds();
+      launches += inputs.copies();
       if (nanos > 0) {
         return (double) nanos / inputs.copies();
       }
@@ -87,7 +87,7 @@ final class Measurement implements AutoCloseable {
     }
   }
 
-  /** Launches so far, timed or not. */
+  /** Launches that came to their end so far. */
   long launches() {
     return launches;
   }

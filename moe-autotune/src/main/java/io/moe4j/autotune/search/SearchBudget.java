@@ -4,8 +4,8 @@ import com.google.common.base.Ticker;
 import java.time.Duration;
 
 /**
- * Time that a search may take. A clock that jumps back gives no time and takes none. Confined to
- * one thread.
+ * Time that a search may take, unless its thread is interrupted before. A clock that jumps back
+ * gives no time and takes none. Confined to one thread.
  */
 public final class SearchBudget {
   private final Ticker ticker;
@@ -25,9 +25,16 @@ public final class SearchBudget {
     return huge ? Long.MAX_VALUE : duration.toNanos();
   }
 
-  /** Whether the time is over. */
+  /** Whether to stop: the time is over, or the thread was interrupted. */
   public boolean expired() {
-    return spentNanos() >= limitNanos;
+    return spentNanos() >= limitNanos || Thread.currentThread().isInterrupted();
+  }
+
+  /** Why to stop, in words. */
+  String reason() {
+    return Thread.currentThread().isInterrupted()
+        ? "the thread was interrupted"
+        : "the time budget is spent";
   }
 
   /** Time spent so far. */
@@ -38,6 +45,11 @@ public final class SearchBudget {
   /** Time left. */
   public Duration remaining() {
     return Duration.ofNanos(Math.max(0, limitNanos - spentNanos()));
+  }
+
+  /** A part, 0 to 1, of the time left. */
+  public Duration remaining(double part) {
+    return Duration.ofNanos((long) (part * remaining().toNanos()));
   }
 
   private long spentNanos() {

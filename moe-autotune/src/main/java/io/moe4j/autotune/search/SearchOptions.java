@@ -5,7 +5,6 @@ import io.moe4j.InvalidArgumentException;
 /**
  * How hard to look for the best tactic, and what it takes to win.
  *
- * @param warmupLaunches launches of a tactic before its first timed one
  * @param minPasses timed passes of each finalist; at least 3, without which no noise is known
  * @param maxPasses where a decision that is still too close ends
  * @param keepOneIn successive halving: of so many tactics one survives a round
@@ -17,7 +16,6 @@ import io.moe4j.InvalidArgumentException;
  *     distribution, is dropped at once
  */
 public record SearchOptions(
-    int warmupLaunches,
     int minPasses,
     int maxPasses,
     int keepOneIn,
@@ -28,12 +26,10 @@ public record SearchOptions(
     double abandonFactor) {
 
   /** What the tuner uses unless told otherwise. */
-  public static final SearchOptions DEFAULT =
-      new SearchOptions(1, 5, 25, 3, 3, 0.01, 3.0, 0.01, 8.0);
+  public static final SearchOptions DEFAULT = new SearchOptions(5, 25, 3, 3, 0.01, 2.5, 0.01, 2.0);
 
   /** Refuses numbers with which no decision can be made. */
   public SearchOptions {
-    check("warmupLaunches", warmupLaunches, warmupLaunches >= 0, "at least 0");
     check("minPasses", minPasses, minPasses >= 3, "at least 3");
     check("maxPasses", maxPasses, maxPasses >= minPasses, "at least minPasses = " + minPasses);
     check("keepOneIn", keepOneIn, keepOneIn >= 2, "at least 2");
@@ -53,14 +49,6 @@ public record SearchOptions(
   /** These options with other numbers of passes. */
   public SearchOptions withPasses(int minPasses, int maxPasses) {
     return new SearchOptions(
-        warmupLaunches,
-        minPasses,
-        maxPasses,
-        keepOneIn,
-        finalists,
-        minGain,
-        noiseFactor,
-        tieMargin,
-        abandonFactor);
+        minPasses, maxPasses, keepOneIn, finalists, minGain, noiseFactor, tieMargin, abandonFactor);
   }
 }

@@ -10,6 +10,7 @@ import io.moe4j.autotune.profile.ProfileInputs;
 import io.moe4j.autotune.profile.TunedOperation;
 import io.moe4j.autotune.profile.TuningKey;
 import io.moe4j.autotune.search.TacticTiming.Outcome;
+import java.time.Duration;
 import java.util.Comparator;
 import java.util.EnumMap;
 import java.util.HashSet;
@@ -36,11 +37,18 @@ final class SuccessiveHalving {
   private final DecisionRule rule;
   private final SearchOptions options;
   private final SearchBudget budget;
+  private final Duration enoughSpent;
   private final SearchListener listener;
   private final ImmutableSet<RoutingSkew> skews;
   private final ImmutableMap<RoutingSkew, ImmutableMap<RoutingSkew, Double>> targets;
   private boolean cutShort;
 
+  /**
+   * A race.
+   *
+   * @param share part of the budget's remaining time after which close decisions are left at what
+   *     they are
+   */
   SuccessiveHalving(
       TunedOperation operation,
       TuningKey key,
@@ -49,6 +57,7 @@ final class SuccessiveHalving {
       Measurement measurement,
       SearchOptions options,
       SearchBudget budget,
+      double share,
       SearchListener listener) {
     this.operation = operation;
     this.key = key;
@@ -59,6 +68,7 @@ final class SuccessiveHalving {
     this.rule = new DecisionRule(options);
     this.options = options;
     this.budget = budget;
+    this.enoughSpent = budget.spent().plus(budget.remaining(share));
     this.listener = listener;
     this.skews = operation.skews().keySet();
     this.targets = targets(operation);
@@ -135,7 +145,7 @@ final class SuccessiveHalving {
   }
 
   private boolean outOfTime() {
-    cutShort |= budget.expired() || Thread.currentThread().isInterrupted();
+    cutShort |= budget.expired();
     return cutShort;
   }
 
@@ -154,7 +164,7 @@ final class SuccessiveHalving {
     for (Contender challenger : challengers) {
       if (challenger.running()) {
         if (outOfTime()) {
-          challenger.drop(Outcome.ELIMINATED, "the time budget ended first");
+          challenger.drop(Outcome.ELIMINATED, budget.reason());
         } else {
           firstPass(challenger);
         }
@@ -214,7 +224,8 @@ final class SuccessiveHalving {
   private void timeFinalists() {
     while (running().findAny().isPresent() && !outOfTime()) {
       int passes = reference.passes(skews);
-      if (passes >= options.maxPasses() || (passes >= options.minPasses() && decided())) {
+      boolean enough = decided() || budget.spent().compareTo(enoughSpent) >= 0;
+      if (passes >= options.maxPasses() || (passes >= options.minPasses() && enough)) {
         return;
       }
       pass(1);
@@ -227,17 +238,17 @@ final class SuccessiveHalving {
         .noneMatch(rule::open);
   }
 
+  /** Samples everyone; what is compared is sampled close together, and who begins changes. */
   private void pass(int count) {
     for (int i = 0; i < count; i++) {
       List<Contender> field = Stream.concat(Stream.of(reference), running()).toList();
       int first = reference.passes(skews) % field.size();
-      for (int turn = 0; turn < field.size() && !outOfTime(); turn++) {
-        Contender contender = field.get((first + turn) % field.size());
-        for (RoutingSkew skew : skews) {
-          sampleOrDrop(contender, skew);
+      for (RoutingSkew skew : skews) {
+        for (int turn = 0; turn < field.size() && !outOfTime(); turn++) {
+          sampleOrDrop(field.get((first + turn) % field.size()), skew);
         }
-        report(1.0);
       }
+      report(1.0);
     }
   }
 
@@ -262,15 +273,16 @@ final class SuccessiveHalving {
   }
 
   private void sample(Contender contender, RoutingSkew skew, boolean first) {
-    if (first) {
-      gate.poison(skew);
-      int warmups =
-          contender.passes(List.of(skews.iterator().next())) == 0 ? options.warmupLaunches() : 0;
-      for (int i = 0; i < warmups; i++) {
-        measurement.launchOnce(operation, contender.candidate(), skew);
-      }
+    Candidate candidate = contender.candidate();
+    if (!first) {
+      contender.add(skew, measurement.sample(candidate, skew));
+      return;
     }
-    contender.add(skew, measurement.sample(contender.candidate(), skew));
+    gate.poison(skew);
+    boolean cold = skew == skews.iterator().next();
+    contender.add(
+        skew,
+        cold ? measurement.firstSample(candidate, skew) : measurement.sample(candidate, skew));
   }
 
   private void drop(Contender challenger, RuntimeException failure) {

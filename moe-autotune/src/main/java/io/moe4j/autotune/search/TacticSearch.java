@@ -52,31 +52,41 @@ public final class TacticSearch {
     this.listener = listener;
   }
 
-  /** Searches one bucket. Whatever a tactic or the memory does, the answer is a result. */
-  public BucketResult search(long tokens) {
+  /**
+   * Searches one bucket. Whatever a tactic or the memory does, the answer is a result.
+   *
+   * @param share part of the remaining budget that the bucket may spend on telling close tactics
+   *     apart; what it needs at least may take more
+   */
+  public BucketResult search(long tokens, double share) {
     TuningKey key = new TuningKey(operation.family(), tokens);
     if (budget.expired()) {
-      return BucketResult.skipped(key, operation.skew(), "the time budget is spent");
+      return BucketResult.skipped(key, operation.skew(), budget.reason());
     }
     List<Contender> contenders = contenders(tokens);
     if (contenders.isEmpty()) {
-      return BucketResult.none(
-          key, operation.skew(), Status.FAILED, "no runner has a tactic for these shapes");
+      return failed(key, "no runner has a tactic for these shapes");
+    }
+    Optional<String> blocked = reasonAgainst(contenders.get(0).candidate());
+    if (blocked.isPresent()) {
+      return failed(key, "the default tactic is blocked: " + blocked.get());
     }
     try (ProfileInputs inputs = ProfileInputs.allocate(operation, tokens, memoryBudget);
         Measurement measurement = new Measurement(operation, inputs)) {
       SuccessiveHalving race =
           new SuccessiveHalving(
-              operation, key, contenders, inputs, measurement, options, budget, listener);
+              operation, key, contenders, inputs, measurement, options, budget, share, listener);
       Optional<String> failure = race.run();
       remember(tokens, contenders);
       return new BucketResult(
           key,
           failure.isPresent() ? Status.FAILED : race.cutShort() ? Status.CUT_SHORT : Status.TUNED,
-          failure.orElse(race.cutShort() ? "the time budget ended first" : ""),
+          failure.orElse(race.cutShort() ? budget.reason() : ""),
           operation.skew(),
           failure.isPresent() ? ImmutableMap.of() : race.decisions(),
-          contenders.stream().map(Contender::timing).collect(ImmutableList.toImmutableList()),
+          contenders.stream()
+              .map(contender -> contender.timing(operation.skews()))
+              .collect(ImmutableList.toImmutableList()),
           inputs.copies(),
           measurement.launches());
     } catch (DeviceMemoryException e) {
@@ -98,15 +108,21 @@ public final class TacticSearch {
   }
 
   private void drop(Contender contender, long tokens) {
-    Candidate candidate = contender.candidate();
-    Optional<String> reason =
-        filter.reasonAgainst(
-            operation.family().operation(), candidate.runner().name(), candidate.tactic().name());
-    if (reason.isPresent()) {
-      contender.drop(Outcome.BLOCKLISTED, reason.get());
-    } else if (hopeless(candidate, tokens)) {
+    Optional<String> blocked = reasonAgainst(contender.candidate());
+    if (blocked.isPresent()) {
+      contender.drop(Outcome.BLOCKLISTED, blocked.get());
+    } else if (hopeless(contender.candidate(), tokens)) {
       contender.drop(Outcome.HOPELESS, "too slow for fewer tokens");
     }
+  }
+
+  private Optional<String> reasonAgainst(Candidate candidate) {
+    return filter.reasonAgainst(
+        operation.family().operation(), candidate.runner().name(), candidate.tactic().name());
+  }
+
+  private BucketResult failed(TuningKey key, String detail) {
+    return BucketResult.none(key, operation.skew(), Status.FAILED, detail);
   }
 
   /**
@@ -126,17 +142,13 @@ public final class TacticSearch {
   private void remember(long tokens, List<Contender> contenders) {
     Map<String, Double> slowdowns = new HashMap<>();
     for (RoutingSkew skew : operation.skews().keySet()) {
+      List<Contender> timed =
+          contenders.stream().filter(other -> other.passes(List.of(skew)) > 0).toList();
       double fastest =
-          contenders.stream()
-              .map(Contender::timing)
-              .mapToDouble(timing -> timing.medianNanos().getOrDefault(skew, Double.MAX_VALUE))
-              .min()
-              .orElse(Double.MAX_VALUE);
-      for (Contender contender : contenders) {
-        Double nanos = contender.timing().medianNanos().get(skew);
-        if (nanos != null) {
-          slowdowns.merge(contender.candidate().toString(), nanos / fastest, Math::min);
-        }
+          timed.stream().mapToDouble(other -> other.median(skew)).min().orElse(Double.NaN);
+      for (Contender contender : timed) {
+        slowdowns.merge(
+            contender.candidate().toString(), contender.median(skew) / fastest, Math::min);
       }
     }
     past.add(new Standings(tokens, slowdowns));

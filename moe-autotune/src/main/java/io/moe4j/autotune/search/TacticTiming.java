@@ -2,6 +2,7 @@ package io.moe4j.autotune.search;
 
 import com.google.common.collect.ImmutableMap;
 import io.moe4j.RoutingSkew;
+import java.util.OptionalDouble;
 
 /**
  * What a search found out about one tactic.
@@ -10,6 +11,8 @@ import io.moe4j.RoutingSkew;
  * @param tactic name of the tactic
  * @param outcome how far it came
  * @param detail why it came no further; empty for {@link Outcome#MEASURED}
+ * @param nanos time of a launch, blended over the profiled distributions; empty if it was not timed
+ *     for all of them
  * @param medianNanos median time of a launch for each distribution that was timed
  * @param samples timed runs, over all distributions
  */
@@ -18,6 +21,7 @@ public record TacticTiming(
     String tactic,
     Outcome outcome,
     String detail,
+    OptionalDouble nanos,
     ImmutableMap<RoutingSkew, Double> medianNanos,
     int samples) {
 
@@ -37,6 +41,11 @@ public record TacticTiming(
     FAULTED,
     /** Its output disagreed with the default's: never to be tried again. */
     REJECTED;
+
+    /** Whether a tactic that came to this end did not do what it should. */
+    public boolean isFailure() {
+      return this == FAILED || isDefect();
+    }
 
     /** Whether a tactic that came to this end belongs on the blocklist. */
     public boolean isDefect() {

@@ -23,8 +23,8 @@ class DecisionRuleTest {
 
   @Test
   void aGainWithinTheNoiseIsNoGain() {
-    assertEquals(Optional.empty(), winner(challenger(1, 0.95, 0.02)));
-    assertEquals(Optional.of(1), winner(challenger(1, 0.95, 0.01)));
+    assertEquals(Optional.empty(), winner(challenger(1, 0.95, 0.021)));
+    assertEquals(Optional.of(1), winner(challenger(1, 0.95, 0.019)));
   }
 
   @Test

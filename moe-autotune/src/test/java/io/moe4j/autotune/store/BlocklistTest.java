@@ -17,6 +17,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -129,7 +130,14 @@ class BlocklistTest {
         Arrays.stream(Outcome.values())
             .map(
                 outcome ->
-                    new TacticTiming("layer", outcome.name(), outcome, "why", ImmutableMap.of(), 0))
+                    new TacticTiming(
+                        "layer",
+                        outcome.name(),
+                        outcome,
+                        "why",
+                        OptionalDouble.empty(),
+                        ImmutableMap.of(),
+                        0))
             .collect(ImmutableList.toImmutableList());
     BucketResult result =
         new BucketResult(
