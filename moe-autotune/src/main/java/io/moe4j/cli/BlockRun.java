@@ -13,6 +13,7 @@ import io.moe4j.Tactic;
 import io.moe4j.Tensor;
 import io.moe4j.TensorSpec;
 import io.moe4j.Workspace;
+import io.moe4j.autotune.profile.CallKind;
 import java.util.Optional;
 
 /**
@@ -120,6 +121,11 @@ final class BlockRun implements AutoCloseable {
   /** T. */
   long tokens() {
     return tokens;
+  }
+
+  /** What kind of call the routed experts get. */
+  CallKind kind() {
+    return CallKind.of(call);
   }
 
   /** The tactic that the routed experts' selector chooses. */

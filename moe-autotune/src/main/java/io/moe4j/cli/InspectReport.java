@@ -1,5 +1,7 @@
 package io.moe4j.cli;
 
+import static java.util.stream.Collectors.joining;
+
 import com.fasterxml.jackson.annotation.JsonProperty;
 import io.moe4j.MoeSpec;
 import io.moe4j.QuantFormat;
@@ -11,6 +13,7 @@ import io.moe4j.checkpoint.MoeCheckpoint;
 import io.moe4j.checkpoint.ProjectionReport;
 import java.io.PrintWriter;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
@@ -43,13 +46,18 @@ record InspectReport(
     }
   }
 
-  /** One layer; its parts are null where they could not be read, or where there are none. */
+  /**
+   * One layer; its parts are null where they could not be read, or where there are none.
+   *
+   * @param activationFormats formats that activations may have: NVFP4 where the checkpoint has
+   *     scales for it, MXFP8 where both sizes are whole blocks
+   */
   record Layer(
       int layer,
       Experts routed,
       RoutingSpec routing,
       Experts shared,
-      boolean nvfp4Activations,
+      List<QuantFormat> activationFormats,
       List<Projection> projections) {
 
     static Layer of(LayerReport report) {
@@ -58,9 +66,22 @@ record InspectReport(
           report.spec().map(Experts::of).orElse(null),
           report.spec().map(MoeSpec::routing).orElse(null),
           report.sharedSpec().map(Experts::of).orElse(null),
-          report.activationScales(),
+          report.spec().map(spec -> supportedActivations(spec, report)).orElse(List.of()),
           report.projections().stream().map(Projection::of).toList());
     }
+  }
+
+  private static List<QuantFormat> supportedActivations(MoeSpec spec, LayerReport report) {
+    int block = QuantFormat.MXFP8.block();
+    boolean wholeBlocks = spec.hiddenSize() % block == 0 && spec.intermediateSize() % block == 0;
+    List<QuantFormat> formats = new ArrayList<>(List.of(QuantFormat.BF16));
+    if (report.activationScales()) {
+      formats.add(QuantFormat.NVFP4);
+    }
+    if (wholeBlocks) {
+      formats.add(QuantFormat.MXFP8);
+    }
+    return formats;
   }
 
   /** Shape and format of a layer's experts. */
@@ -142,11 +163,12 @@ record InspectReport(
   @Override
   public void print(PrintWriter out) {
     out.printf(
-        "%s: %s, %s, layers with experts: %d%n",
+        "%s: %s, %s, %d %s with experts%n",
         checkpoint,
         family,
         quantization == null ? "no declared quantization" : quantization,
-        layers.size());
+        layers.size(),
+        layers.size() == 1 ? "layer" : "layers");
     TextTable table =
         new TextTable()
             .number("layer")
@@ -187,8 +209,7 @@ record InspectReport(
     }
     Experts experts = layer.routed();
     out.printf(
-        "layer %d: H = %d, I = %d, %d experts, top %d, %s weights, %s routing%s; activations: bf16,"
-            + " mxfp8%s%n",
+        "layer %d: H = %d, I = %d, %d experts, top %d, %s weights, %s routing%s; activations: %s%n",
         layer.layer(),
         experts.hiddenSize(),
         experts.intermediateSize(),
@@ -199,7 +220,7 @@ record InspectReport(
         layer.shared() == null
             ? ""
             : ", shared experts of I = " + layer.shared().intermediateSize(),
-        layer.nvfp4Activations() ? ", nvfp4" : "");
+        layer.activationFormats().stream().map(QuantFormat::name).collect(joining(", ")));
   }
 
   private static String number(double value) {

@@ -1,5 +1,6 @@
 package io.moe4j.cli;
 
+import java.util.Locale;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -33,6 +34,8 @@ public final class Main extends CommandGroup {
 
   /** Runs a command and exits with its status. */
   public static void main(String[] args) {
+    // Numbers are the same everywhere: they are read by scripts and compared by people.
+    Locale.setDefault(Locale.Category.FORMAT, Locale.ROOT);
     // Warnings of the library are lines among the application's own.
     System.getProperties().putIfAbsent("java.util.logging.SimpleFormatter.format", "moe4j: %5$s%n");
     System.exit(commandLine().execute(args));

@@ -1,5 +1,6 @@
 package io.moe4j.cli;
 
+import com.google.common.collect.Iterables;
 import io.moe4j.DType;
 import io.moe4j.MoeDevice;
 import io.moe4j.MoeSpec;
@@ -7,6 +8,7 @@ import io.moe4j.QuantFormat;
 import io.moe4j.RoutingMethod;
 import io.moe4j.Tactic;
 import io.moe4j.autotune.Autotuner;
+import io.moe4j.autotune.Coverage;
 import io.moe4j.autotune.TunerOptions;
 import io.moe4j.checkpoint.MoeCheckpoint;
 import io.moe4j.checkpoint.MoeCheckpointLayer;
@@ -15,6 +17,7 @@ import io.moe4j.checkpoint.SafetensorsWriter;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Locale;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -29,10 +32,10 @@ import picocli.CommandLine.Spec;
     description = {
       "Run a Mixture-of-Experts block of a checkpoint, shared experts included.",
       "",
-      "IN holds hidden_states [T, H], BF16 or F32; the router sees F32 as it is, the experts see it "
-          + "rounded to BF16, whatever the format of the activations. For routing it may hold "
-          + "router_logits [T, E], or topk_ids I32 [T, k] with topk_weights [T, k]; without them "
-          + "the checkpoint's router is applied.",
+      "IN holds hidden_states [T, H], BF16 or F32; the router sees F32 as it is, the experts see it"
+          + " rounded to BF16, whatever the format of the activations. For routing it may hold"
+          + " router_logits [T, E], or topk_ids I32 [T, k] with topk_weights [T, k]; without them"
+          + " the checkpoint's router is applied.",
       "OUT holds output [T, H], topk_ids I32 [T, k] and topk_weights F32 [T, k]; it appears "
           + "complete or not at all.",
       ""
@@ -94,7 +97,13 @@ final class RunCommand implements Runnable {
       description = "Type of the output (default: bf16).")
   private OutputDType outputDtype;
 
-  /** What was run, where and how. */
+  /**
+   * What was run, where and how.
+   *
+   * @param sharedWeightFormat null where the block has no shared experts
+   * @param fallbackReason why "auto" became the CPU; null if it did not
+   * @param tacticSource "given", or where the tuner found it
+   */
   record RunReport(
       String checkpoint,
       String family,
@@ -113,6 +122,7 @@ final class RunCommand implements Runnable {
       String routing,
       RoutingMethod routingMethod,
       String tactic,
+      String tacticSource,
       double prepareSeconds,
       double runSeconds,
       String output)
@@ -135,7 +145,7 @@ final class RunCommand implements Runnable {
       }
       out.println("device    " + device + ", " + deviceModel);
       out.println("routing   " + routing);
-      out.println("tactic    " + tactic);
+      out.println("tactic    " + tactic + " (" + tacticSource + ")");
       out.println("prepared  in " + Units.seconds(prepareSeconds));
       out.println("ran       " + Units.tokens(tokens) + " in " + Units.seconds(runSeconds));
       out.println("wrote     " + output);
@@ -185,6 +195,7 @@ final class RunCommand implements Runnable {
           input.routingSource(),
           spec.routing().method(),
           tactic.name(),
+          tacticSource(tuner, block, run),
           (prepared - start) / 1e9,
           (ran - prepared) / 1e9,
           outputPath.toString());
@@ -207,6 +218,19 @@ final class RunCommand implements Runnable {
                         + tacticName
                         + ", expected one of "
                         + valid.stream().map(Tactic::name).collect(Collectors.joining(", "))));
+  }
+
+  private String tacticSource(Autotuner tuner, PreparedBlock block, BlockRun run) {
+    if (tacticName != null) {
+      return "given";
+    }
+    // A run without tokens takes the tactic for one.
+    Coverage coverage = tuner.coverage(block.routed(), run.kind(), Math.max(run.tokens(), 1));
+    return Iterables.getOnlyElement(coverage.shapes())
+        .selection()
+        .source()
+        .name()
+        .toLowerCase(Locale.ROOT);
   }
 
   private void write(BlockRun run) {

@@ -27,10 +27,11 @@ class InspectCommandTest {
     new SyntheticModel(1).gptOss(1).gptOss(2).write(folder, SyntheticModel.GPT_OSS_CONFIG);
     Cli cli = inspect();
     assertEquals(0, cli.status(), cli.err());
-    assertTrue(cli.out().contains("gpt_oss, mxfp4, layers with experts: 2"), cli.out());
+    assertTrue(cli.out().contains("gpt_oss, mxfp4, 2 layers with experts"), cli.out());
     assertTrue(
         cli.out().contains("layer 2: H = 64, I = 32, 4 experts, top 2, MXFP4 weights, RENORMALIZE"),
         cli.out());
+    assertTrue(cli.out().contains("activations: BF16, MXFP8"), cli.out());
     assertTrue(cli.out().contains("4 x [32, 64]"), cli.out());
     assertTrue(cli.out().strip().endsWith("nothing is wrong"), cli.out());
   }
@@ -49,7 +50,7 @@ class InspectCommandTest {
     assertEquals("NVFP4", layer.get("routed").get("weightFormat").textValue());
     assertEquals("BF16", layer.get("shared").get("weightFormat").textValue());
     assertEquals("DEEPSEEK_V3", layer.get("routing").get("method").textValue());
-    assertTrue(layer.get("nvfp4Activations").booleanValue());
+    assertEquals("[\"BF16\",\"NVFP4\",\"MXFP8\"]", layer.get("activationFormats").toString());
     assertEquals(6, layer.get("projections").size());
     JsonNode gate = layer.get("projections").get(0);
     assertEquals("gate", gate.get("name").textValue());

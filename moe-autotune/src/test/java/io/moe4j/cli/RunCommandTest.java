@@ -148,7 +148,7 @@ class RunCommandTest {
       assertEquals(1, file.tensor("topk_ids").buffer().getInt(4));
     }
     assertTrue(cli.out().contains("routing   the checkpoint's router"), cli.out());
-    assertTrue(cli.out().contains("tactic    fake.t8"), cli.out());
+    assertTrue(cli.out().contains("tactic    fake.t8 (default)"), cli.out());
   }
 
   @Test
@@ -228,6 +228,7 @@ class RunCommandTest {
     Cli cli = run(hidden(1), "--device", "cpu", "--tactic", "fake.t64");
     assertEquals(0, cli.status(), cli.err());
     assertEquals(List.of("fake.t64"), tactics);
+    assertTrue(cli.out().contains("tactic    fake.t64 (given)"), cli.out());
   }
 
   @Test

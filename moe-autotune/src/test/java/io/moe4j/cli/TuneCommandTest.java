@@ -128,6 +128,7 @@ class TuneCommandTest {
             "--json");
     assertEquals(0, cli.status(), cli.err());
     assertEquals("fake.t64", cli.json().get("tactic").textValue());
+    assertEquals("cached", cli.json().get("tacticSource").textValue());
   }
 
   @Test
