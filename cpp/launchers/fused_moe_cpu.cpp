@@ -134,11 +134,6 @@ class FusedMoe {
       const int32_t rows = begin[e + 1] - begin[e];
       if (rows > 0) workspace_.experts[num_active_++] = {e, begin[e], rows, 0, 0};
     }
-    // The largest first: what is left for the end, when threads run out of work, is small.
-    std::sort(workspace_.experts, workspace_.experts + num_active_,
-              [](const ActiveExpert& a, const ActiveExpert& b) {
-                return a.rows != b.rows ? a.rows > b.rows : a.expert < b.expert;
-              });
     num_tiles_ = 0;
     for (int32_t i = 0; i < num_active_; ++i) {
       ActiveExpert& active = workspace_.experts[i];
