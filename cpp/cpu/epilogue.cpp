@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "formats/bf16.hpp"
 
@@ -43,19 +44,20 @@ void activate(const Kernels& kernels, int32_t activation, const ExpertScalars& s
   }
 }
 
-/** One projection of a tile: [count][outputs] from columns [column, column + outputs) of sums. */
+/** One projection of a tile: [count][kOutputs] from columns [column, column + kOutputs) of sums. */
+template <int64_t kOutputs>
 void finish_projection(const Gemm1Epilogue& epilogue, int32_t count, const float* sums,
                        int64_t column, float weight_scale, int64_t lora_offset, float* values) {
-  const int64_t outputs = epilogue.panel_outputs;
   for (int32_t t = 0; t < count; ++t) {
     const float* row = sums + t * kPanelRows + column;
     const float* bias = epilogue.bias + column;
     const float token_scale = epilogue.token_scales[t];
-    float* value = values + t * outputs;
-    for (int64_t i = 0; i < outputs; ++i) value[i] = row[i] * weight_scale * token_scale + bias[i];
-    const uint16_t* delta = epilogue.lora_delta[t];
-    if (delta == nullptr) continue;
-    for (int64_t i = 0; i < epilogue.rows; ++i) value[i] += bf16_to_f32(delta[lora_offset + i]);
+    float value[kOutputs];
+    for (int64_t i = 0; i < kOutputs; ++i) value[i] = row[i] * weight_scale * token_scale + bias[i];
+    if (const uint16_t* delta = epilogue.lora_delta[t]; delta != nullptr) {
+      for (int64_t i = 0; i < epilogue.rows; ++i) value[i] += bf16_to_f32(delta[lora_offset + i]);
+    }
+    std::memcpy(values + t * kOutputs, value, sizeof(value));
   }
 }
 
@@ -67,13 +69,15 @@ void finish_gemm1(const Kernels& kernels, const Gemm1Epilogue& epilogue, int32_t
   const ExpertScalars& scalars = *epilogue.scalars;
   float gate[kMaxTileTokens * kPanelRows];
   float up[kMaxTileTokens * kGatedPanelRows];
-  finish_projection(epilogue, count, sums, 0, scalars.gate_scale, 0, gate);
   if (has_gate(epilogue.activation)) {
-    finish_projection(epilogue, count, sums, kGatedPanelRows, scalars.up_scale,
-                      epilogue.lora_up_offset, up);
+    finish_projection<kGatedPanelRows>(epilogue, count, sums, 0, scalars.gate_scale, 0, gate);
+    finish_projection<kGatedPanelRows>(epilogue, count, sums, kGatedPanelRows, scalars.up_scale,
+                                       epilogue.lora_up_offset, up);
+  } else {
+    finish_projection<kPanelRows>(epilogue, count, sums, 0, scalars.gate_scale, 0, gate);
   }
   activate(kernels, epilogue.activation, scalars, count * outputs, gate, up, h);
-  for (int32_t t = 0; t < count; ++t) {
+  for (int32_t t = 0; t < count && epilogue.rows < outputs; ++t) {
     std::fill(h + t * outputs + epilogue.rows, h + (t + 1) * outputs, 0.0f);
   }
 }

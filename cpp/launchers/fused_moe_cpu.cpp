@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 
 #include "cpu/epilogue.hpp"
 #include "cpu/token_tiles.hpp"
@@ -133,11 +134,6 @@ class FusedMoe {
       const int32_t rows = begin[e + 1] - begin[e];
       if (rows > 0) workspace_.experts[num_active_++] = {e, begin[e], rows, 0, 0};
     }
-    // The largest first: what is left for the end, when threads run out of work, is small.
-    std::sort(workspace_.experts, workspace_.experts + num_active_,
-              [](const ActiveExpert& a, const ActiveExpert& b) {
-                return a.rows != b.rows ? a.rows > b.rows : a.expert < b.expert;
-              });
     num_tiles_ = 0;
     for (int32_t i = 0; i < num_active_; ++i) {
       ActiveExpert& active = workspace_.experts[i];
@@ -324,8 +320,10 @@ class FusedMoe {
     const int64_t outputs = shape_.panel_outputs;
     Value* elements = h_tile(tile) + panel * outputs * tile.count;
     for (int32_t t = 0; t < tile.count; ++t) {
-      for (int64_t i = 0; i < outputs; ++i) {
-        elements[(i / 2 * tile.count + t) * 2 + i % 2] = Element::from_f32(h[t * outputs + i]);
+      Value values[kPanelRows];
+      for (int64_t i = 0; i < outputs; ++i) values[i] = Element::from_f32(h[t * outputs + i]);
+      for (int64_t pair = 0; pair < outputs / 2; ++pair) {
+        std::memcpy(elements + (pair * tile.count + t) * 2, values + pair * 2, 2 * sizeof(Value));
       }
     }
     if (panel + 1 < shape_.gemm1_panels) return;
@@ -351,17 +349,19 @@ class FusedMoe {
     const float h_scale = h_tensor_scale(scalars);
     const float* bias = layer_.gemm2_bias(tile.expert, panel);
     for (int32_t t = 0; t < tile.count; ++t) {
+      const int64_t row = tile.first_row + t;
       float y[kPanelRows];
       for (int64_t i = 0; i < kPanelRows; ++i) {
         y[i] = sums[t * kPanelRows + i] * weight_scale * h_scale + bias[i];
       }
-      const int64_t row = tile.first_row + t;
-      if (args_.do_finalize != 0) {
-        std::copy_n(y, rows, workspace_.y + row * shape_.hidden_size + first);
-      } else {
+      if (args_.do_finalize == 0) {
         auto* output = static_cast<uint16_t*>(args_.permuted_output) +
                        output_row(tile.expert, row) * shape_.hidden_size + first;
         std::transform(y, y + rows, output, f32_to_bf16);
+      } else if (rows == kPanelRows) {  // the rule: a copy of known size
+        std::memcpy(workspace_.y + row * shape_.hidden_size + first, y, sizeof(y));
+      } else {
+        std::copy_n(y, rows, workspace_.y + row * shape_.hidden_size + first);
       }
     }
   }

@@ -18,6 +18,12 @@ void relax() {
 #endif
 }
 
+constexpr uint64_t pack(uint32_t begin, uint32_t end) {
+  return static_cast<uint64_t>(end) << 32 | begin;
+}
+constexpr uint32_t begin_of(uint64_t range) { return static_cast<uint32_t>(range); }
+constexpr uint32_t end_of(uint64_t range) { return static_cast<uint32_t>(range >> 32); }
+
 /** Polls `done` for kSpinTime at most; whether it came true. */
 template <class Condition>
 bool spin_until(const Condition& done) {
@@ -37,9 +43,10 @@ bool spin_until(const Condition& done) {
 Status ThreadPool::create(int32_t num_threads, std::unique_ptr<ThreadPool>* pool) noexcept {
   try {
     std::unique_ptr<ThreadPool> created(new ThreadPool);
+    created->ranges_ = std::make_unique<Range[]>(static_cast<size_t>(num_threads));
     created->workers_.reserve(static_cast<size_t>(num_threads - 1));
     for (int32_t i = 1; i < num_threads; ++i) {
-      created->workers_.emplace_back([raw = created.get()] { raw->work(); });
+      created->workers_.emplace_back([raw = created.get(), i] { raw->work(i); });
     }
     *pool = std::move(created);
     return Status::ok();
@@ -88,7 +95,12 @@ void ThreadPool::release() noexcept {
 
 void ThreadPool::run(const Job& job) noexcept {
   job_ = job;
-  next_item_.store(0, std::memory_order_relaxed);
+  const auto threads = static_cast<uint64_t>(num_threads());
+  for (uint64_t i = 0; i < threads; ++i) {
+    ranges_[i].packed.store(pack(static_cast<uint32_t>(job.count * i / threads),
+                                 static_cast<uint32_t>(job.count * (i + 1) / threads)),
+                            std::memory_order_relaxed);
+  }
   const uint64_t generation = generation_.load(std::memory_order_relaxed) + 1;
   open_.store(generation);
   generation_.store(generation);
@@ -96,27 +108,58 @@ void ThreadPool::run(const Job& job) noexcept {
     const std::lock_guard<std::mutex> lock(sleep_mutex_);
     job_published_.notify_all();
   }
-  take_items();
+  take_items(0);
   open_.store(0);
   await_idle();
 }
 
-void ThreadPool::take_items() noexcept {
+void ThreadPool::take_items(int32_t thread) noexcept {
   const Job job = job_;
-  for (;;) {
-    const int64_t item = next_item_.fetch_add(1, std::memory_order_relaxed);
-    if (item >= job.count) return;
-    job.call(job.body, item);
-  }
+  do {
+    uint32_t item;
+    while (take_item(thread, &item)) job.call(job.body, job.first + item);
+  } while (steal_items(thread));
 }
 
-void ThreadPool::work() noexcept {
+/** Takes the first item of the thread's own range. */
+bool ThreadPool::take_item(int32_t thread, uint32_t* item) noexcept {
+  std::atomic<uint64_t>& own = ranges_[static_cast<size_t>(thread)].packed;
+  uint64_t range = own.load(std::memory_order_relaxed);
+  do {
+    if (begin_of(range) == end_of(range)) return false;
+    *item = begin_of(range);
+  } while (
+      !own.compare_exchange_weak(range, pack(*item + 1, end_of(range)), std::memory_order_relaxed));
+  return true;
+}
+
+/** Makes the second half of another thread's range the thread's own; false if all are empty. */
+bool ThreadPool::steal_items(int32_t thread) noexcept {
+  const int32_t threads = num_threads();
+  for (int32_t i = 1; i < threads; ++i) {
+    std::atomic<uint64_t>& other = ranges_[static_cast<size_t>((thread + i) % threads)].packed;
+    uint64_t range = other.load(std::memory_order_relaxed);
+    while (begin_of(range) != end_of(range)) {
+      const uint32_t middle = begin_of(range) + (end_of(range) - begin_of(range)) / 2;
+      if (!other.compare_exchange_weak(range, pack(begin_of(range), middle),
+                                       std::memory_order_relaxed)) {
+        continue;
+      }
+      ranges_[static_cast<size_t>(thread)].packed.store(pack(middle, end_of(range)),
+                                                        std::memory_order_relaxed);
+      return true;
+    }
+  }
+  return false;
+}
+
+void ThreadPool::work(int32_t thread) noexcept {
   uint64_t seen = 0;
   for (;;) {
     seen = await_job(seen);
     if (stopping_.load()) return;
     active_.fetch_add(1);
-    if (open_.load() == seen) take_items();
+    if (open_.load() == seen) take_items(thread);
     if (active_.fetch_sub(1) == 1 && caller_sleeps_.load()) {
       const std::lock_guard<std::mutex> lock(sleep_mutex_);
       workers_idle_.notify_one();

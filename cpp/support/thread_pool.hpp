@@ -3,6 +3,10 @@
 // One caller at a time uses the pool, first come first served: two launches side by side would only
 // evict each other's weights from the caches. The caller works along, so a pool of N has N - 1
 // threads of its own, and everything still finishes when none of them gets a processor in time.
+//
+// Each thread begins with a range of neighbouring items and takes them in order: what is next to
+// each other in memory is read by one thread, which is what streams and their prefetchers need.
+// Who is done steals the second half of what another has left.
 #pragma once
 
 #include <atomic>
@@ -47,8 +51,11 @@ class ThreadPool {
         for (int64_t i = 0; i < count; ++i) body(i);
         return;
       }
-      pool_.run({[](const void* context, int64_t i) { (*static_cast<const Body*>(context))(i); },
-                 &body, count});
+      for (int64_t first = 0; first < count; first += kMaxItems) {
+        const int64_t rest = count - first;
+        pool_.run({[](const void* context, int64_t i) { (*static_cast<const Body*>(context))(i); },
+                   &body, first, static_cast<uint32_t>(rest < kMaxItems ? rest : kMaxItems)});
+      }
     }
 
    private:
@@ -56,10 +63,19 @@ class ThreadPool {
   };
 
  private:
+  static constexpr int64_t kMaxItems = int64_t{1} << 31;
+
   struct Job {
     void (*call)(const void* body, int64_t item) = nullptr;
     const void* body = nullptr;
-    int64_t count = 0;
+    int64_t first = 0;
+    uint32_t count = 0;
+  };
+
+  /** A thread's range of items of the job, begin in the lower and end in the upper half. Its owner
+   *  takes from the front, thieves from the back; every item is in one range until it is taken. */
+  struct alignas(64) Range {
+    std::atomic<uint64_t> packed{0};
   };
 
   /** A caller in the queue; lives on its stack. */
@@ -74,8 +90,10 @@ class ThreadPool {
   void acquire() noexcept;
   void release() noexcept;
   void run(const Job& job) noexcept;
-  void work() noexcept;
-  void take_items() noexcept;
+  void work(int32_t thread) noexcept;
+  void take_items(int32_t thread) noexcept;
+  bool take_item(int32_t thread, uint32_t* item) noexcept;
+  bool steal_items(int32_t thread) noexcept;
   uint64_t await_job(uint64_t seen) noexcept;
   void await_idle() noexcept;
 
@@ -89,7 +107,7 @@ class ThreadPool {
   // generation that it was called for is still open; the caller closes it, then waits until nobody
   // is inside. Sequential consistency of the two pairs makes one of them see the other.
   Job job_;
-  alignas(64) std::atomic<int64_t> next_item_{0};
+  std::unique_ptr<Range[]> ranges_;  // [num_threads], the caller's first
   alignas(64) std::atomic<uint64_t> generation_{0};
   std::atomic<uint64_t> open_{0};  // the generation that may be entered, or 0
   alignas(64) std::atomic<int32_t> active_{0};
