@@ -24,9 +24,9 @@ static inline float moe4j_exp(float x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * (r * r) + r + 1.0f;
-  int32_t bits;
+  uint32_t bits;  // unsigned: a NaN's wrap around, and p is NaN whatever they are
   std::memcpy(&bits, &shifted, sizeof(bits));
-  bits = (bits - 0x4B400000 + 127) << 23;  // 2^n
+  bits = (bits - 0x4B400000u + 127u) << 23;  // 2^n
   float power;
   std::memcpy(&power, &bits, sizeof(power));
   return p * power;
