@@ -1,6 +1,7 @@
 package io.moe4j.autotune.isolation;
 
 import com.google.common.collect.ImmutableMap;
+import com.google.common.collect.ImmutableSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -10,11 +11,20 @@ final class ExitCause {
   private static final Pattern REPORTED = Pattern.compile("#\\s+(SIG[A-Z]+) \\(0x");
 
   private static final int SIGNALLED = 128;
+
+  /** SIGHUP, SIGINT and SIGTERM: somebody asks a process to end; no fault of what it does. */
+  private static final ImmutableSet<Integer> REQUESTS = ImmutableSet.of(1, 2, 15);
+
   private static final ImmutableMap<Integer, String> NAMES =
       ImmutableMap.of(
           4, "SIGILL", 6, "SIGABRT", 7, "SIGBUS", 8, "SIGFPE", 9, "SIGKILL", 11, "SIGSEGV");
 
   private ExitCause() {}
+
+  /** Whether the process was asked to end, as by Ctrl-C, which reaches a whole process group. */
+  static boolean isRequest(int exitCode) {
+    return REQUESTS.contains(exitCode - SIGNALLED);
+  }
 
   static String of(int exitCode, String output) {
     Matcher reported = REPORTED.matcher(output);

@@ -49,7 +49,8 @@ public final class IsolatedProbe {
    * Tries launches, one after the other; after a crash the same tactic is not tried again.
    *
    * @return the crashes
-   * @throws ProbeException if a child cannot be started or dies before its first launch
+   * @throws ProbeException if a child cannot be started, dies before its first launch, or was asked
+   *     to end (Ctrl-C reaches children too), which is no tactic's fault
    */
   public ImmutableList<Crash> run(List<Trial> trials) {
     ImmutableList.Builder<Crash> crashes = ImmutableList.builder();
@@ -176,7 +177,11 @@ public final class IsolatedProbe {
     } finally {
       process.destroyForcibly();
     }
-    String cause = ExitCause.of(process.waitFor(), otherOutput.toString());
+    int exitCode = process.waitFor();
+    String cause = ExitCause.of(exitCode, otherOutput.toString());
+    if (ExitCause.isRequest(exitCode)) {
+      throw new ProbeException("probe process was asked to end: " + cause);
+    }
     if (!ready) {
       throw new ProbeException(
           "probe process ended with " + cause + " before its first launch: " + otherOutput);

@@ -54,6 +54,15 @@ class IsolatedProbeTest {
   }
 
   @Test
+  void aProcessThatIsAskedToEndIsNoTacticsFault() {
+    ProbeException e =
+        assertThrows(
+            ProbeException.class,
+            () -> probe(options(60, "default=CORRECT,victim=INTERRUPTED"), "default", "victim"));
+    assertTrue(e.getMessage().contains("asked to end"), e.getMessage());
+  }
+
+  @Test
   void aProcessThatCannotBeginIsNoTacticsFault() {
     ProbeException e = assertThrows(ProbeException.class, () -> probe(options(60, ""), "default"));
     assertTrue(e.getMessage().contains("before its first launch"), e.getMessage());

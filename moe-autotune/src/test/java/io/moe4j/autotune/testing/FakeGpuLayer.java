@@ -86,6 +86,7 @@ final class FakeGpuLayer implements BackendLayer {
       case REFUSED -> throw new UnsupportedOptionException(tactic + " does not do this");
       case FAULTING -> throw new DeviceException(tactic + ": illegal address");
       case SEGFAULT -> signal("SEGV");
+      case INTERRUPTED -> signal("INT");
       case ABORT -> Runtime.getRuntime().halt(134);
       case HANG -> hang();
       case CORRECT, WRONG, INFINITE, INCOMPLETE -> write(output(call), fake.behaviour());

@@ -37,6 +37,8 @@ public record FakeTactic(String name, Cost cost, Behaviour behaviour) {
     SEGFAULT,
     /** Aborts the process, as a native assertion does. */
     ABORT,
+    /** Is interrupted by the user while it runs. */
+    INTERRUPTED,
     /** Never returns. */
     HANG
   }
