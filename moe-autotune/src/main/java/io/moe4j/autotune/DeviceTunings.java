@@ -123,7 +123,7 @@ final class DeviceTunings {
     return stored.isPresent();
   }
 
-  /** Keeps a tuning, here and on the disk; a cut short one never takes a complete one's place. */
+  /** Keeps a tuning, here and on the disk; a provisional one never takes a complete one's place. */
   void keep(TunedEntry entry) {
     tunings.put(TuningSource.MEASURED, entry);
     if (cache.isPresent()) {

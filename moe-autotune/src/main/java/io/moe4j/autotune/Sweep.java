@@ -186,7 +186,7 @@ final class Sweep {
         Math.round(decision.nanos()),
         Math.round(decision.defaultNanos()),
         decision.noise(),
-        result.status() == BucketResult.Status.TUNED);
+        skew == result.skew() && result.status() == BucketResult.Status.TUNED);
   }
 
   private void block(BlockedTactic tactic) {

@@ -388,8 +388,8 @@ class LayerTuningTest {
     FakeGpu gpu =
         new FakeGpu(
             FakeTactic.of("default", 100),
-            FakeTactic.of("hot", (w, n) -> w.hottestExpert() == w.tokens() ? 60e3 : 150e3),
-            FakeTactic.of("even", (w, n) -> w.hottestExpert() == w.tokens() ? 110e3 : 80e3));
+            FakeTactic.of("hot", (w, n) -> w.hottestExpert() == w.tokens() ? 60e3 : 89e3),
+            FakeTactic.of("even", (w, n) -> w.hottestExpert() == w.tokens() ? 88e3 : 62e3));
     ImmutableMap<RoutingSkew, Double> blend =
         ImmutableMap.of(RoutingSkew.UNIFORM, 0.9, RoutingSkew.HOT, 0.1);
     try (Tuned tuned = new Tuned(gpu, o -> o.blend(blend).buckets(TokenBuckets.of(64)))) {

@@ -13,8 +13,8 @@ import java.util.Optional;
  * @param status how it ended
  * @param detail why, for a status other than {@link Status#TUNED}
  * @param skew what the key says of the routing's distribution
- * @param decisions the choice for {@code skew} and for each profiled distribution by itself; empty
- *     where nothing was chosen
+ * @param decisions the choice for {@code skew} and, as by-products among the finalists, for each
+ *     profiled distribution by itself; empty where nothing was chosen
  * @param timings each tactic, in the back end's order
  * @param copies copies of the inputs that launches rotated through
  * @param launches launches that it took

@@ -12,7 +12,7 @@ import java.util.OptionalDouble;
 
 /** A candidate with what was measured of it so far. Confined to one thread. */
 final class Contender {
-  /** Assumed where fewer samples than three say nothing about noise. */
+  /** Assumed for a distribution where fewer samples than three say nothing about noise. */
   private static final double UNKNOWN_NOISE = 0.05;
 
   private final Candidate candidate;
@@ -78,23 +78,32 @@ final class Contender {
 
   /**
    * This contender's time in units of the default's, blended over distributions. Both ran in each
-   * pass, close together: what slowed a whole pass down cancels out.
+   * pass, close together: what slowed them both down cancels out.
    */
   RelativeTime relativeTo(Contender reference, Map<RoutingSkew, Double> blend) {
-    int passes = Math.min(passes(blend.keySet()), reference.passes(blend.keySet()));
-    double[] ratios = new double[passes];
-    for (int pass = 0; pass < passes; pass++) {
-      double weights = 0;
-      for (Map.Entry<RoutingSkew, Double> part : blend.entrySet()) {
-        double own = samples.get(part.getKey()).get(pass);
-        double other = reference.samples.get(part.getKey()).get(pass);
-        ratios[pass] += part.getValue() * own / other;
-        weights += part.getValue();
-      }
-      ratios[pass] /= weights;
+    double ratio = 0;
+    double variance = 0;
+    double weights = 0;
+    for (Map.Entry<RoutingSkew, Double> part : blend.entrySet()) {
+      double weight = part.getValue();
+      double[] ratios = ratios(reference, part.getKey());
+      double noise = ratios.length < 3 ? UNKNOWN_NOISE : Statistics.medianError(ratios);
+      ratio += weight * Statistics.median(ratios);
+      variance += weight * weight * noise * noise;
+      weights += weight;
     }
-    double noise = passes < 3 ? UNKNOWN_NOISE : Statistics.medianError(ratios);
-    return new RelativeTime(candidate, order, Statistics.median(ratios), noise);
+    return new RelativeTime(candidate, order, ratio / weights, Math.sqrt(variance) / weights);
+  }
+
+  /** Pass by pass. */
+  private double[] ratios(Contender reference, RoutingSkew skew) {
+    List<Double> own = samples.get(skew);
+    List<Double> other = reference.samples.get(skew);
+    double[] ratios = new double[Math.min(own.size(), other.size())];
+    for (int pass = 0; pass < ratios.length; pass++) {
+      ratios[pass] = own.get(pass) / other.get(pass);
+    }
+    return ratios;
   }
 
   /** What is known of it, with its time blended so. */

@@ -12,8 +12,8 @@ import io.moe4j.InvalidArgumentException;
  * @param minGain a winner must be faster than the default by at least this share...
  * @param noiseFactor ...and by at least so many standard errors of the measurement
  * @param tieMargin winners within this share of the fastest are equal: the first listed is chosen
- * @param abandonFactor a tactic that takes so many times as long as the best so far, for whichever
- *     distribution, is dropped at once
+ * @param abandonFactor a tactic that twice takes so many times as long as the best so far, for
+ *     whichever distribution, is dropped at once
  */
 public record SearchOptions(
     int minPasses,
@@ -26,7 +26,7 @@ public record SearchOptions(
     double abandonFactor) {
 
   /** What the tuner uses unless told otherwise. */
-  public static final SearchOptions DEFAULT = new SearchOptions(5, 25, 3, 3, 0.01, 2.5, 0.01, 2.0);
+  public static final SearchOptions DEFAULT = new SearchOptions(5, 25, 3, 3, 0.01, 2.5, 0.01, 1.5);
 
   /** Refuses numbers with which no decision can be made. */
   public SearchOptions {

@@ -13,11 +13,9 @@ import io.moe4j.autotune.search.TacticTiming.Outcome;
 import java.time.Duration;
 import java.util.Comparator;
 import java.util.EnumMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.stream.Stream;
 
 /**
@@ -40,7 +38,7 @@ final class SuccessiveHalving {
   private final Duration enoughSpent;
   private final SearchListener listener;
   private final ImmutableSet<RoutingSkew> skews;
-  private final ImmutableMap<RoutingSkew, ImmutableMap<RoutingSkew, Double>> targets;
+  private final ImmutableMap<RoutingSkew, Double> blend;
   private boolean cutShort;
 
   /**
@@ -70,17 +68,8 @@ final class SuccessiveHalving {
     this.budget = budget;
     this.enoughSpent = budget.spent().plus(budget.remaining(share));
     this.listener = listener;
-    this.skews = operation.skews().keySet();
-    this.targets = targets(operation);
-  }
-
-  /** What is chosen for: each profiled distribution by itself, and what the family names. */
-  private static ImmutableMap<RoutingSkew, ImmutableMap<RoutingSkew, Double>> targets(
-      TunedOperation operation) {
-    Map<RoutingSkew, ImmutableMap<RoutingSkew, Double>> targets = new EnumMap<>(RoutingSkew.class);
-    operation.skews().keySet().forEach(skew -> targets.put(skew, ImmutableMap.of(skew, 1.0)));
-    targets.put(operation.skew(), operation.skews());
-    return Maps.immutableEnumMap(targets);
+    this.blend = operation.skews();
+    this.skews = blend.keySet();
   }
 
   /** Runs the race; why it failed, if it did. */
@@ -92,9 +81,7 @@ final class SuccessiveHalving {
       }
       timeEachOnce();
       while (running().count() > options.finalists() && !outOfTime()) {
-        if (!eliminate()) {
-          break;
-        }
+        eliminate();
         pass(PASSES_PER_ROUND);
       }
       timeFinalists();
@@ -109,34 +96,38 @@ final class SuccessiveHalving {
     return cutShort;
   }
 
-  /** The choices. */
+  /**
+   * The choice for what the family names and, among those that came so far, for each profiled
+   * distribution by itself.
+   */
   ImmutableMap<RoutingSkew, Decision> decisions() {
-    ImmutableMap.Builder<RoutingSkew, Decision> decisions = ImmutableMap.builder();
-    targets.forEach((target, blend) -> decisions.put(target, decide(blend)));
-    return decisions.buildOrThrow();
+    Map<RoutingSkew, Decision> decisions = new EnumMap<>(RoutingSkew.class);
+    skews.forEach(skew -> decisions.put(skew, decide(ImmutableMap.of(skew, 1.0))));
+    decisions.put(operation.skew(), decide(blend));
+    return Maps.immutableEnumMap(decisions);
   }
 
-  private Decision decide(ImmutableMap<RoutingSkew, Double> blend) {
-    DecisionRule.Verdict verdict = rule.judge(relativeTimes(blend));
-    double defaultNanos = reference.nanos(blend);
+  private Decision decide(ImmutableMap<RoutingSkew, Double> weights) {
+    DecisionRule.Verdict verdict = rule.judge(relativeTimes(weights));
+    double defaultNanos = reference.nanos(weights);
     if (verdict.winner().isEmpty()) {
-      double noise = reference.relativeTo(reference, blend).noise();
+      double noise = reference.relativeTo(reference, weights).noise();
       return new Decision(
           reference.candidate(), defaultNanos, defaultNanos, noise, "default: " + verdict.reason());
     }
     RelativeTime winner = verdict.winner().get();
     return new Decision(
         winner.candidate(),
-        challengers.get(winner.order() - 1).nanos(blend),
+        challengers.get(winner.order() - 1).nanos(weights),
         defaultNanos,
         winner.noise(),
         verdict.reason());
   }
 
-  private List<RelativeTime> relativeTimes(ImmutableMap<RoutingSkew, Double> blend) {
+  private List<RelativeTime> relativeTimes(ImmutableMap<RoutingSkew, Double> weights) {
     return running()
-        .filter(challenger -> challenger.passes(blend.keySet()) > 0)
-        .map(challenger -> challenger.relativeTo(reference, blend))
+        .filter(challenger -> challenger.passes(weights.keySet()) > 0)
+        .map(challenger -> challenger.relativeTo(reference, weights))
         .toList();
   }
 
@@ -174,51 +165,47 @@ final class SuccessiveHalving {
   }
 
   private void firstPass(Contender challenger) {
-    for (RoutingSkew skew : skews) {
-      double fastest =
-          Stream.concat(Stream.of(reference), running())
-              .filter(other -> other != challenger && other.passes(List.of(skew)) > 0)
-              .mapToDouble(other -> other.median(skew))
-              .min()
-              .orElseThrow();
-      try {
+    try {
+      for (RoutingSkew skew : skews) {
+        double fastest = fastest(skew);
         sample(challenger, skew, true);
-      } catch (RuntimeException e) {
-        drop(challenger, e);
-        return;
+        Optional<String> disagreement = gate.disagreement(skew);
+        if (disagreement.isPresent()) {
+          drop(challenger, Outcome.REJECTED, disagreement.get());
+          return;
+        }
+        // A single sample may have been disturbed.
+        double limit = options.abandonFactor() * fastest;
+        if (challenger.median(skew) > limit
+            && measurement.sample(challenger.candidate(), skew) > limit) {
+          String text = "takes more than " + options.abandonFactor() + " times the fastest's time";
+          drop(challenger, Outcome.ELIMINATED, text);
+          return;
+        }
       }
-      Optional<String> disagreement = gate.disagreement(skew);
-      if (disagreement.isPresent()) {
-        drop(challenger, Outcome.REJECTED, disagreement.get());
-        return;
-      }
-      double slowdown = challenger.median(skew) / fastest;
-      if (slowdown > options.abandonFactor()) {
-        drop(challenger, Outcome.ELIMINATED, slowdown + " times the fastest one's time");
-        return;
-      }
+    } catch (RuntimeException e) {
+      drop(challenger, e);
     }
   }
 
-  /** Sends the slower ones home; false if all stay, each being among the best for some target. */
-  private boolean eliminate() {
-    int keep =
-        (int)
-            Math.max(
-                options.finalists(),
-                (running().count() + options.keepOneIn() - 1) / options.keepOneIn());
-    Set<Candidate> kept = new HashSet<>();
-    for (ImmutableMap<RoutingSkew, Double> blend : targets.values()) {
-      relativeTimes(blend).stream()
-          .sorted(Comparator.comparingDouble(RelativeTime::ratio))
-          .limit(keep)
-          .forEach(time -> kept.add(time.candidate()));
-    }
-    List<Contender> leaving =
-        running().filter(challenger -> !kept.contains(challenger.candidate())).toList();
-    leaving.forEach(
-        challenger -> drop(challenger, Outcome.ELIMINATED, "slower than those that went on"));
-    return !leaving.isEmpty();
+  private double fastest(RoutingSkew skew) {
+    return Stream.concat(Stream.of(reference), running())
+        .filter(contender -> contender.passes(List.of(skew)) > 0)
+        .mapToDouble(contender -> contender.median(skew))
+        .min()
+        .orElseThrow();
+  }
+
+  /** Sends the slower ones home. */
+  private void eliminate() {
+    long field = running().count();
+    long keep =
+        Math.max(options.finalists(), (field + options.keepOneIn() - 1) / options.keepOneIn());
+    relativeTimes(blend).stream()
+        .sorted(Comparator.comparingDouble(RelativeTime::ratio))
+        .skip(keep)
+        .map(time -> challengers.get(time.order() - 1))
+        .forEach(slow -> drop(slow, Outcome.ELIMINATED, "slower than those that went on"));
   }
 
   private void timeFinalists() {
@@ -233,9 +220,7 @@ final class SuccessiveHalving {
   }
 
   private boolean decided() {
-    return targets.values().stream()
-        .flatMap(blend -> relativeTimes(blend).stream())
-        .noneMatch(rule::open);
+    return relativeTimes(blend).stream().noneMatch(rule::open);
   }
 
   /** Samples everyone; what is compared is sampled close together, and who begins changes. */
@@ -298,7 +283,6 @@ final class SuccessiveHalving {
   }
 
   private void report(double progress) {
-    ImmutableMap<RoutingSkew, Double> blend = operation.skews();
     RelativeTime best =
         relativeTimes(blend).stream()
             .min(Comparator.comparingDouble(RelativeTime::ratio))

@@ -153,7 +153,7 @@ public record Plan(Environment environment, ImmutableSortedMap<TuningKey, TunedE
                         Locale.ROOT,
                         "%.2f%s",
                         entry.speedup(),
-                        entry.complete() ? "" : " (cut short)"));
+                        entry.complete() ? "" : " (provisional)"));
               }
             });
     return text.toString();
@@ -177,8 +177,8 @@ public record Plan(Environment environment, ImmutableSortedMap<TuningKey, TunedE
    * Both plans' tunings.
    *
    * @param plan the merged plan
-   * @param conflicts keys with another tactic in each; the second plan's stayed, unless it alone
-   *     was cut short
+   * @param conflicts keys with another tactic in each; the second plan's stayed, unless it alone is
+   *     provisional
    */
   public record Merged(Plan plan, ImmutableList<TuningKey> conflicts) {}
 

@@ -13,7 +13,8 @@ import io.moe4j.autotune.profile.TuningKey;
  * @param nanos its time
  * @param defaultNanos the default's time in the same search
  * @param noise standard error of the ratio of both
- * @param complete false if the time budget ended the search; tuning takes such a bucket up again
+ * @param complete false if the time budget ended the search, or if it is a by-product of another
+ *     one; tuning takes such a bucket up again
  */
 public record TunedEntry(
     TuningKey key,

@@ -139,7 +139,7 @@ class TacticSearchTest {
     assertEquals(1, result.copies());
     // 60 warm-ups and first samples; 61 * 5 more would be a search without elimination.
     assertTrue(result.launches() < 200, () -> result.launches() + " launches");
-    assertTrue(gpu.launches("t59") <= 2, () -> gpu.launches("t59") + " of the slowest");
+    assertTrue(gpu.launches("t59") <= 3, () -> gpu.launches("t59") + " of the slowest");
     assertTrue(gpu.launches("t41") >= SearchOptions.DEFAULT.minPasses());
   }
 
@@ -158,11 +158,12 @@ class TacticSearchTest {
   }
 
   @Test
-  void aVerySlowTacticIsLaunchedTwice() {
+  void aVerySlowTacticIsLaunchedThreeTimes() {
     blend = Map.of(RoutingSkew.UNIFORM, 0.5, RoutingSkew.ZIPF, 0.5);
     gpu.tactics(FakeTactic.of("default", 100), FakeTactic.of("awful", 10_000));
     BucketResult result = search(512);
-    assertEquals(2, gpu.launches("awful"), "one distribution, once more for a cold start");
+    assertEquals(
+        3, gpu.launches("awful"), "one distribution, again for a cold start, and to be sure");
     assertEquals(Outcome.ELIMINATED, timing(result, "awful").outcome());
   }
 
@@ -427,9 +428,9 @@ class TacticSearchTest {
     blend = Map.of(RoutingSkew.UNIFORM, 0.5, RoutingSkew.HOT, 0.5);
     gpu.tactics(
         FakeTactic.of("default", 100),
-        FakeTactic.of("wide", (work, launch) -> work.hottestExpert() == 512 ? 50e3 : 160e3),
-        FakeTactic.of("narrow", (work, launch) -> work.hottestExpert() == 512 ? 95e3 : 60e3),
-        FakeTactic.of("even", (work, launch) -> 66e3));
+        FakeTactic.of("wide", (work, launch) -> work.hottestExpert() == 512 ? 70e3 : 104e3),
+        FakeTactic.of("narrow", (work, launch) -> work.hottestExpert() == 512 ? 104e3 : 75e3),
+        FakeTactic.of("even", (work, launch) -> 85e3));
     BucketResult result = search(512);
     assertEquals("wide", result.decisions().get(RoutingSkew.HOT).candidate().tactic().name());
     assertEquals("narrow", result.decisions().get(RoutingSkew.UNIFORM).candidate().tactic().name());
@@ -441,8 +442,8 @@ class TacticSearchTest {
     blend = Map.of(RoutingSkew.UNIFORM, 0.1, RoutingSkew.HOT, 0.9);
     gpu.tactics(
         FakeTactic.of("default", 100),
-        FakeTactic.of("wide", (work, launch) -> work.hottestExpert() == 512 ? 50e3 : 160e3),
-        FakeTactic.of("even", (work, launch) -> 66e3));
+        FakeTactic.of("wide", (work, launch) -> work.hottestExpert() == 512 ? 70e3 : 104e3),
+        FakeTactic.of("even", (work, launch) -> 85e3));
     assertEquals(
         "wide", search(512).decisions().get(RoutingSkew.UNKNOWN).candidate().tactic().name());
   }

@@ -78,7 +78,7 @@ class PlanTest {
     assertTrue(text.contains("16-32"), text);
     assertTrue(text.contains("fast"), text);
     assertTrue(text.contains("2.00"), text);
-    assertTrue(text.contains("cut short"), text);
+    assertTrue(text.contains("provisional"), text);
     assertTrue(text.contains("kernels=k"), text);
   }
 
