@@ -16,8 +16,9 @@ import java.util.Map;
 
 /**
  * Opens a device in a JVM of its own: what a process loads, it keeps, so that a test of loading
- * needs a fresh one. Prints what it opened, or the exception. In a package that no module has, to
- * be on the class path beside the modules.
+ * needs a fresh one. Prints what it opened, or the exception; nothing else, for native access is
+ * enabled as the README says. In a package that no module has, to be on the class path beside the
+ * modules.
  */
 public final class ChildJvm {
   private ChildJvm() {}
@@ -36,7 +37,9 @@ public final class ChildJvm {
   public static String open(String device, String... options)
       throws IOException, InterruptedException {
     List<String> arguments = new ArrayList<>(List.of(options));
-    arguments.addAll(List.of("-cp", System.getProperty("java.class.path")));
+    arguments.addAll(
+        List.of(
+            "--enable-native-access=ALL-UNNAMED", "-cp", System.getProperty("java.class.path")));
     return run(arguments, device);
   }
 
@@ -48,7 +51,13 @@ public final class ChildJvm {
                 partitioningBy(path -> path.endsWith("test-classes"), joining(File.pathSeparator)));
     return run(
         List.of(
-            "-p", paths.get(false), "--add-modules", "io.moe4j.backend", "-cp", paths.get(true)),
+            "--enable-native-access=org.bytedeco.javacpp,io.moe4j.backend",
+            "-p",
+            paths.get(false),
+            "--add-modules",
+            "io.moe4j.backend",
+            "-cp",
+            paths.get(true)),
         device);
   }
 
