@@ -150,7 +150,14 @@ __device__ __forceinline__ void sm90_produce(const GroupedGemm& gemm, const Sche
   }
 }
 
-/** Main loop of one consumer warpgroup over one tile, kTokens columns wide. */
+/**
+ * Main loop of one consumer warpgroup over one tile, kTokens columns wide.
+ *
+ * A stage is released once the first wgmma_wait<1>() of the next stage has returned: all wgmma of
+ * the stage have read its tokens then, and each thread has read its codes long before. Every thread
+ * arrives for its own reads. One lane could for its warp, after __syncwarp(), but racecheck follows
+ * no order through another thread's arrival and would report every stage; it is no faster.
+ */
 template <int kTokens, int kFormat, class Config>
 __device__ __forceinline__ void sm90_multiply(const Sm90Ring<kFormat, Config>& ring,
                                               RingPosition<Config::kStages>& at, int32_t k_blocks,
@@ -158,7 +165,6 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<kFormat, Config>& r
   using Weights = Fragment<kFormat>;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int strip = static_cast<int>(threadIdx.x) / 32 % 4;
-  const bool elected = lane == 0;
   uint32_t a[2][2][4] = {};  // two buffers of 2 x k16
   uint32_t previous = 0;     // stage whose wgmma may still be in flight
 
@@ -177,8 +183,7 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<kFormat, Config>& r
     wgmma_wait<1>();  // all before this pair are done
     wgmma_pin_operand(a[1][0]);
     wgmma_pin_operand(a[1][1]);
-    __syncwarp();  // all lanes have read their codes
-    mbarrier_arrive_if(ring.empty(previous), releases && elected);
+    mbarrier_arrive_if(ring.empty(previous), releases);
     Weights::template unpack<2>(packed, a[1][0]);
     Weights::template unpack<3>(packed, a[1][1]);
     wgmma_fence();
@@ -205,8 +210,7 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<kFormat, Config>& r
     at.advance();
   }
   wgmma_wait<0>();
-  __syncwarp();
-  mbarrier_arrive_if(ring.empty(previous), releases && elected);
+  mbarrier_arrive_if(ring.empty(previous), releases);
   if constexpr (Config::kStageBlocks > 1) {
     const int32_t rest = k_blocks % Config::kStageBlocks;
     if (rest != 0) {
@@ -214,8 +218,7 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<kFormat, Config>& r
 #pragma unroll 1
       for (int32_t block = 0; block < rest; ++block) multiply_block(at.stage, block, false);
       wgmma_wait<0>();
-      __syncwarp();
-      mbarrier_arrive_if(ring.empty(at.stage), elected);
+      mbarrier_arrive(ring.empty(at.stage));
       at.advance();
     }
   }
@@ -264,8 +267,8 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
   const Ring ring{shared, shared_address(barriers)};
   if (threadIdx.x == 0) {
     for (uint32_t s = 0; s < Config::kStages; ++s) {
-      mbarrier_init(ring.full(s), 1);                        // the producer, and bytes
-      mbarrier_init(ring.empty(s), Config::kConsumers * 4);  // consumer warps
+      mbarrier_init(ring.full(s), 1);                          // the producer, and bytes
+      mbarrier_init(ring.empty(s), Config::kConsumers * 128);  // each consumer thread
     }
     mbarrier_init_fence();
   }
