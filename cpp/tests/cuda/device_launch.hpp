@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "launchers/launch.hpp"
+#include "launchers/parallel.hpp"
 
 namespace moe4j::test {
 
@@ -72,55 +73,73 @@ class DeviceInputs {
   std::deque<Buffer> buffers_;
 };
 
-/** Device memory that is all 0xFF before a launch. */
+/** Device memory that is all 0xFF before a launch, as is a guard behind it. */
 class PoisonedBuffer {
  public:
-  PoisonedBuffer(const Device& device, int64_t bytes) : buffer_(device, bytes) { poison(); }
+  PoisonedBuffer(const Device& device, int64_t bytes)
+      : bytes_(bytes), buffer_(device, bytes + kGuard) {
+    poison();
+  }
 
-  void poison() {
+  void poison() const {
     EXPECT_EQ(cudaMemset(buffer_.data(), 0xFF, static_cast<size_t>(buffer_.bytes())), cudaSuccess);
   }
   void* data() const { return buffer_.data(); }
 
+  /** The first `count` elements, or all; checks the guard. */
   template <class T>
-  std::vector<T> read() const {
-    std::vector<T> values(static_cast<size_t>(buffer_.bytes()) / sizeof(T));
-    buffer_.copy_to_host(values.data(), static_cast<int64_t>(values.size()));
+  std::vector<T> read(int64_t count = -1) const {
+    uint8_t guard[kGuard];
+    EXPECT_EQ(cudaMemcpy(guard, buffer_.as<uint8_t>() + bytes_, kGuard, cudaMemcpyDeviceToHost),
+              cudaSuccess);
+    for (const uint8_t byte : guard) EXPECT_EQ(byte, 0xFF) << "written behind a tensor's end";
+    if (count < 0) count = bytes_ / static_cast<int64_t>(sizeof(T));
+    std::vector<T> values(static_cast<size_t>(count));
+    buffer_.copy_to_host(values.data(), count);
     return values;
   }
 
  private:
+  static constexpr int kGuard = 64;
+  int64_t bytes_;
   Buffer buffer_;
 };
 
-/** One launch's inputs, workspace and finalized output on the device. */
+/** A launch's inputs on the device, with poisoned outputs and a workspace for any tactic. */
 class DeviceRun {
  public:
-  DeviceRun(const Device& device, const Layer& layer, const moe4j_layer_desc& desc, int32_t tactic,
+  DeviceRun(const Device& device, const Layer& layer, const moe4j_layer_desc& desc,
             const moe4j_launch_args& host)
       : layer_(layer),
+        hidden_(desc.hidden_size),
         inputs_(device, desc, host),
         output_(device, host.tokens * desc.hidden_size * (host.output_dtype == MOE4J_F32 ? 4 : 2)),
-        workspace_(device, layer.workspace_bytes(tactic, host.tokens)),
+        workspace_(device, workspace_bytes(layer, host.tokens)),
         replay_(device, host.tokens * desc.top_k * 2),
         ids_(device, host.tokens * desc.top_k * 4),
         weights_(device, host.tokens * desc.top_k * 4) {
-    args.tactic = tactic;
     args.output = output_.data();
     args.workspace = workspace_.data();
-    args.workspace_bytes = layer.workspace_bytes(tactic, host.tokens);
+    args.workspace_bytes = workspace_.bytes();
     args.routing_replay_out = static_cast<int16_t*>(replay_.data());
     args.topk_ids_out = static_cast<int32_t*>(ids_.data());
     args.topk_weights_out = static_cast<float*>(weights_.data());
   }
 
-  void launch(cudaStream_t stream = nullptr) {
+  /** Poisons what the launch shall write, and its workspace. */
+  void poison() const {
+    for (const PoisonedBuffer* buffer : {&output_, &replay_, &ids_, &weights_}) buffer->poison();
+    fill_workspace(0xFF);
+  }
+  void fill_workspace(int byte) const {
+    ASSERT_EQ(cudaMemset(workspace_.data(), byte, static_cast<size_t>(workspace_.bytes())),
+              cudaSuccess);
+  }
+
+  void launch(int32_t tactic, cudaStream_t stream = nullptr) {
+    args.tactic = tactic;
     args.stream = stream;
     ASSERT_EQ(moe4j_launch(layer_.get(), &args), MOE4J_OK) << moe4j_last_error();
-  }
-  void poison() {
-    output_.poison();
-    workspace_.poison();
   }
 
   std::vector<uint8_t> bits() const { return output_.read<uint8_t>(); }
@@ -128,20 +147,40 @@ class DeviceRun {
   std::vector<int16_t> replay() const { return replay_.read<int16_t>(); }
   std::vector<float> weights() const { return weights_.read<float>(); }
 
+  /** The finalized output of args.tokens tokens. What a launch left unwritten is NaN. */
   std::vector<double> values() const {
-    std::vector<double> values;
+    const int64_t count = args.tokens * hidden_;
     if (args.output_dtype == MOE4J_F32) {
-      for (const float v : output_.read<float>()) values.push_back(v);
-    } else {
-      for (const uint16_t v : output_.read<uint16_t>()) values.push_back(oracle_bf16(v));
+      const auto floats = output_.read<float>(count);
+      return {floats.begin(), floats.end()};
     }
+    const auto bits = output_.read<uint16_t>(count);
+    std::vector<double> values(bits.size());
+    constexpr int64_t kChunk = 1 << 16;
+    parallel_for((count + kChunk - 1) / kChunk, [&](int64_t chunk) {
+      const auto last = static_cast<size_t>(std::min((chunk + 1) * kChunk, count));
+      for (auto i = static_cast<size_t>(chunk * kChunk); i < last; ++i) {
+        values[i] = oracle_bf16(bits[i]);
+      }
+    });
     return values;
   }
 
  private:
+  static int64_t workspace_bytes(const Layer& layer, int64_t tokens) {
+    int64_t most = 0;
+    for (const int32_t tactic : layer.tactics(tokens)) {
+      most = std::max(most, layer.workspace_bytes(tactic, tokens));
+    }
+    return most;
+  }
+
   const Layer& layer_;
+  int64_t hidden_;
   DeviceInputs inputs_;
-  PoisonedBuffer output_, workspace_, replay_, ids_, weights_;
+  PoisonedBuffer output_;
+  Buffer workspace_;
+  PoisonedBuffer replay_, ids_, weights_;
 
  public:
   moe4j_launch_args& args = inputs_.args;

@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <numeric>
 #include <string>
 #include <vector>
 
 #include "launchers/oracle.hpp"
+#include "launchers/parallel.hpp"
 #include "launchers/random_layer.hpp"
 #include "moe4j/moe4j.hpp"
 #include "routing/oracle.hpp"
@@ -157,11 +159,20 @@ class Oracle {
 
   /** The finalized output [T, H]. */
   std::vector<double> output(const moe4j_launch_args& args) const {
+    std::vector<int64_t> tokens(static_cast<size_t>(args.tokens));
+    std::iota(tokens.begin(), tokens.end(), 0);
+    return rows(args, tokens);
+  }
+
+  /** The finalized output of some tokens. */
+  std::vector<double> rows(const moe4j_launch_args& args,
+                           const std::vector<int64_t>& tokens) const {
     const Matrix x = oracle_hidden_states(desc_, args);
     const auto h = static_cast<size_t>(desc_.hidden_size);
-    std::vector<double> output;
-    for (int64_t t = 0; t < args.tokens; ++t) {
-      std::vector<double> sum(h);
+    std::vector<double> output(tokens.size() * h);
+    parallel_for(static_cast<int64_t>(tokens.size()), [&](int64_t row) {
+      const int64_t t = tokens[static_cast<size_t>(row)];
+      double* sum = output.data() + static_cast<size_t>(row) * h;
       if (args.addend != nullptr) {
         for (size_t i = 0; i < h; ++i) sum[i] = args.addend[static_cast<size_t>(t) * h + i];
       }
@@ -171,8 +182,7 @@ class Oracle {
         const auto y = slot_output(args, x, t, static_cast<int64_t>(slot), chosen[slot].id);
         for (size_t i = 0; i < y.size(); ++i) sum[i] += chosen[slot].weight * y[i];
       }
-      output.insert(output.end(), sum.begin(), sum.end());
-    }
+    });
     return output;
   }
 

@@ -84,56 +84,94 @@ inline std::vector<double> oracle_fake_quantize(int32_t format, std::vector<doub
 
 using Matrix = std::vector<std::vector<double>>;
 
+/** A row of codes with its block scales, tensor scale not applied. */
+inline void oracle_decode_row(int32_t format, const uint8_t* codes, const uint8_t* scales,
+                              std::vector<double>* row) {
+  const size_t block = format == MOE4J_FORMAT_NVFP4 ? 16 : 32;
+  double scale = 1;
+  for (size_t i = 0; i < row->size(); ++i) {
+    double& value = (*row)[i];
+    const int nibble = i % 2 == 0 ? codes[i / 2] & 15 : codes[i / 2] >> 4;
+    if (i % block == 0 && format != MOE4J_FORMAT_BF16) {
+      scale = format == MOE4J_FORMAT_NVFP4 ? oracle_e4m3(scales[i / block])
+                                           : oracle_ue8m0(scales[i / block]);
+    }
+    switch (format) {
+      case MOE4J_FORMAT_NVFP4:
+      case MOE4J_FORMAT_MXFP4:
+        value = oracle_e2m1(nibble) * scale;
+        break;
+      case MOE4J_FORMAT_MXFP8:
+        value = oracle_e4m3(codes[i]) * scale;
+        break;
+      default:
+        value = oracle_bf16(reinterpret_cast<const uint16_t*>(codes)[i]);
+    }
+  }
+}
+
 /** A matrix of codes with linear block scales, tensor scale not applied. */
 inline Matrix oracle_decode(int32_t format, int64_t rows, int64_t k, const uint8_t* codes,
                             int64_t row_stride, const uint8_t* scales, int64_t scale_row_stride) {
   Matrix matrix(static_cast<size_t>(rows), std::vector<double>(static_cast<size_t>(k)));
   for (int64_t r = 0; r < rows; ++r) {
-    const uint8_t* row = codes + r * row_stride;
-    const uint8_t* row_scales = scales + r * scale_row_stride;
-    for (int64_t i = 0; i < k; ++i) {
-      double& value = matrix[static_cast<size_t>(r)][static_cast<size_t>(i)];
-      const int nibble = i % 2 == 0 ? row[i / 2] & 15 : row[i / 2] >> 4;
-      switch (format) {
-        case MOE4J_FORMAT_NVFP4:
-          value = oracle_e2m1(nibble) * oracle_e4m3(row_scales[i / 16]);
-          break;
-        case MOE4J_FORMAT_MXFP4:
-          value = oracle_e2m1(nibble) * oracle_ue8m0(row_scales[i / 32]);
-          break;
-        case MOE4J_FORMAT_MXFP8:
-          value = oracle_e4m3(row[i]) * oracle_ue8m0(row_scales[i / 32]);
-          break;
-        default:
-          value = oracle_bf16(reinterpret_cast<const uint16_t*>(row)[i]);
-      }
-    }
+    oracle_decode_row(format, codes + r * row_stride, scales + r * scale_row_stride,
+                      &matrix[static_cast<size_t>(r)]);
   }
   return matrix;
 }
 
-struct OracleExpert {
-  OracleExpert(const moe4j_layer_desc& desc, const moe4j_expert_weights& w)
-      : weights(w),
-        gate(decode(desc.weight_format, desc.intermediate_size, desc.hidden_size, w.gate)),
-        down(decode(desc.weight_format, desc.hidden_size, desc.intermediate_size, w.down)) {
-    if (w.up.codes != nullptr) {
-      up = decode(desc.weight_format, desc.intermediate_size, desc.hidden_size, w.up);
-    }
+inline double oracle_dot(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+/** One projection of one expert: decoded once if it `keeps` its values, else with each product. */
+class OracleProjection {
+ public:
+  OracleProjection(int32_t format, int64_t rows, int64_t k, const moe4j_matrix& matrix, bool keeps)
+      : format_(format), rows_(matrix.codes == nullptr ? 0 : rows), k_(k), matrix_(matrix) {
+    if (!keeps) return;
+    for (int64_t r = 0; r < rows_; ++r) kept_.push_back(decode(r));
   }
 
-  static Matrix decode(int32_t format, int64_t rows, int64_t k, const moe4j_matrix& m) {
-    Matrix matrix =
-        oracle_decode(format, rows, k, static_cast<const uint8_t*>(m.codes), m.row_stride,
-                      static_cast<const uint8_t*>(m.scales), m.scale_row_stride);
-    for (auto& row : matrix) {
-      for (double& value : row) value *= m.tensor_scale;
+  int64_t rows() const { return rows_; }
+
+  /** x . W^T */
+  std::vector<double> multiply(const std::vector<double>& x) const {
+    std::vector<double> products;
+    for (int64_t r = 0; r < rows_; ++r) {
+      products.push_back(oracle_dot(x, kept_.empty() ? decode(r) : kept_[static_cast<size_t>(r)]) *
+                         matrix_.tensor_scale);
     }
-    return matrix;
+    return products;
   }
+
+ private:
+  std::vector<double> decode(int64_t r) const {
+    std::vector<double> row(static_cast<size_t>(k_));
+    oracle_decode_row(format_, static_cast<const uint8_t*>(matrix_.codes) + r * matrix_.row_stride,
+                      static_cast<const uint8_t*>(matrix_.scales) + r * matrix_.scale_row_stride,
+                      &row);
+    return row;
+  }
+
+  int32_t format_;
+  int64_t rows_, k_;
+  moe4j_matrix matrix_;
+  Matrix kept_;
+};
+
+struct OracleExpert {
+  OracleExpert(const moe4j_layer_desc& desc, const moe4j_expert_weights& w, bool keeps = true)
+      : weights(w),
+        gate(desc.weight_format, desc.intermediate_size, desc.hidden_size, w.gate, keeps),
+        up(desc.weight_format, desc.intermediate_size, desc.hidden_size, w.up, keeps),
+        down(desc.weight_format, desc.hidden_size, desc.intermediate_size, w.down, keeps) {}
 
   moe4j_expert_weights weights;
-  Matrix gate, up, down;
+  OracleProjection gate, up, down;
 };
 
 inline double oracle_bias(const moe4j_matrix& m, size_t row) {
@@ -141,12 +179,6 @@ inline double oracle_bias(const moe4j_matrix& m, size_t row) {
   const size_t index = row * static_cast<size_t>(m.bias_stride);
   return m.bias_dtype == MOE4J_F32 ? static_cast<const float*>(m.bias)[index]
                                    : oracle_bf16(static_cast<const uint16_t*>(m.bias)[index]);
-}
-
-inline double oracle_dot(const std::vector<double>& a, const std::vector<double>& b) {
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
-  return sum;
 }
 
 inline double oracle_activation(int32_t activation, const moe4j_expert_weights& w, double g,
@@ -200,7 +232,7 @@ inline std::vector<double> oracle_expert_output(const moe4j_layer_desc& desc,
   if (desc.activation_format == MOE4J_FORMAT_NVFP4) h_scale = w.intermediate_scale;
   if (args.per_token_scale != nullptr) x_scale *= args.per_token_scale[token];
 
-  const bool gated = !expert.up.empty();
+  const bool gated = expert.up.rows() > 0;
   const auto delta = [&](size_t column) {
     if (args.gemm1_lora_delta == nullptr || slot >= desc.top_k) return 0.0;
     const int64_t columns = desc.intermediate_size * (gated ? 2 : 1);
@@ -208,21 +240,18 @@ inline std::vector<double> oracle_expert_output(const moe4j_layer_desc& desc,
         static_cast<const uint16_t*>(args.gemm1_lora_delta)[(token * desc.top_k + slot) * columns +
                                                             static_cast<int64_t>(column)]);
   };
-  std::vector<double> h;
-  for (size_t i = 0; i < expert.gate.size(); ++i) {
-    const double g = oracle_dot(x, expert.gate[i]) * x_scale + oracle_bias(w.gate, i) + delta(i);
-    const double u = gated ? oracle_dot(x, expert.up[i]) * x_scale + oracle_bias(w.up, i) +
-                                 delta(expert.gate.size() + i)
-                           : 0;
-    h.push_back(oracle_activation(desc.activation, w, g, u));
+  std::vector<double> h = expert.gate.multiply(x);
+  const std::vector<double> ups = expert.up.multiply(x);
+  for (size_t i = 0; i < h.size(); ++i) {
+    const double g = h[i] * x_scale + oracle_bias(w.gate, i) + delta(i);
+    const double u = gated ? ups[i] * x_scale + oracle_bias(w.up, i) + delta(h.size() + i) : 0;
+    h[i] = oracle_activation(desc.activation, w, g, u);
   }
   if (desc.activation_format != MOE4J_FORMAT_BF16) {
     h = oracle_fake_quantize(desc.activation_format, std::move(h), h_scale);
   }
-  std::vector<double> y;
-  for (size_t i = 0; i < expert.down.size(); ++i) {
-    y.push_back(oracle_dot(h, expert.down[i]) * h_scale + oracle_bias(w.down, i));
-  }
+  std::vector<double> y = expert.down.multiply(h);
+  for (size_t i = 0; i < y.size(); ++i) y[i] = y[i] * h_scale + oracle_bias(w.down, i);
   return y;
 }
 

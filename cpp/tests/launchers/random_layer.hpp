@@ -19,6 +19,7 @@ class Random {
  public:
   explicit Random(uint64_t seed) : engine_(seed) {}
 
+  uint64_t bits() { return engine_(); }
   int64_t between(int64_t low, int64_t high) {
     return low + static_cast<int64_t>(engine_() % static_cast<uint64_t>(high - low + 1));
   }

@@ -1,0 +1,174 @@
+// The operation on a CUDA device against the oracle in double, with every tactic: all formats,
+// activations and options, all token counts, small sizes.
+#include <string>
+#include <tuple>
+
+#include "cuda/fused_moe_cuda.hpp"
+
+namespace moe4j::test {
+namespace {
+
+constexpr int32_t kWeightFormats[] = {MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4};
+constexpr int32_t kActivationFormats[] = {MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4,
+                                          MOE4J_FORMAT_MXFP8};
+constexpr int32_t kActivations[] = {MOE4J_SWIGLU, MOE4J_GEGLU, MOE4J_RELU2, MOE4J_IDENTITY,
+                                    MOE4J_SITU};
+
+class EachTokenCount : public FusedMoeCuda, public testing::WithParamInterface<int64_t> {};
+
+INSTANTIATE_TEST_SUITE_P(Cuda, EachTokenCount, testing::Values(1, 2, 7, 8, 9, 64, 257, 1024, 4096),
+                         [](const auto& info) { return std::to_string(info.param); });
+
+/** What is not listed is drawn: biases, parallel and shared experts, the launch's options. */
+TEST_P(EachTokenCount, AgreesWithTheOracleForEveryFormatAndActivation) {
+  Random random(100 + static_cast<uint64_t>(GetParam()));
+  for (const int32_t weights : kWeightFormats) {
+    for (const int32_t activations : kActivationFormats) {
+      for (const int32_t activation : kActivations) {
+        const RandomLayer drawn(random, weights, activations, activation);
+        expect_oracle_output(random, drawn, GetParam());
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+using OracleCuda = FusedMoeCuda;
+
+/** Sizes that the decode kernels take, with all options. */
+TEST_F(OracleCuda, AgreesForFewTokens) {
+  Random random(12);
+  for (int draw = 0; draw < 40; ++draw) {
+    const RandomLayer drawn = sized_layer(
+        random, random.one_of({MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4}),
+        MOE4J_FORMAT_BF16, kActivations[random.between(0, 4)],
+        static_cast<int32_t>(64 * random.between(1, 6)),
+        static_cast<int32_t>(64 * random.between(1, 6)),
+        static_cast<int32_t>(random.between(4, 40)), static_cast<int32_t>(random.between(1, 4)));
+    expect_oracle_output(random, drawn, random.between(1, 9));
+    if (HasFatalFailure()) return;
+  }
+}
+
+/** Every number of rows that a tile can have, and experts of several tiles. */
+TEST_F(OracleCuda, AgreesForEveryNumberOfTokensOfAnExpert) {
+  Random random(13);
+  for (const int32_t format : kWeightFormats) {
+    const RandomLayer drawn =
+        sized_layer(random, format, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 192, 160, 1, 1);
+    for (const int64_t tokens : {1,   2,   7,   8,   9,   15,  16,  17,  31,  32,  33,  47,
+                                 48,  49,  64,  65,  80,  96,  97,  111, 113, 127, 128, 129,
+                                 144, 145, 160, 161, 192, 224, 255, 256, 257, 300, 513, 1024}) {
+      expect_oracle_output(random, drawn, tokens);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST_F(OracleCuda, AgreesForManyExperts) {
+  Random random(14);
+  for (const int64_t tokens : {64, 257, 1024}) {
+    const RandomLayer drawn =
+        sized_layer(random, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 64, 64, 300, 32);
+    expect_oracle_output(random, drawn, tokens);
+  }
+}
+
+TEST_F(OracleCuda, AgreesForSixtyThousandTokens) {
+  Random random(15);
+  const RandomLayer drawn =
+      sized_layer(random, MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 64, 96, 16, 4);
+  for (const int64_t tokens : {5000, 65536}) expect_oracle_output(random, drawn, tokens);
+}
+
+/** K loops long enough for every ring of stages to come round several times; small otherwise. */
+TEST_F(OracleCuda, AgreesWhenRingsComeRound) {
+  Random random(22);
+  for (const int32_t format : kWeightFormats) {
+    const RandomLayer drawn =
+        sized_layer(random, format, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 2880, 128, 2, 1);
+    expect_oracle_output(random, drawn, 9);
+  }
+}
+
+TEST_F(OracleCuda, LeavesCombiningToTheCallerWhenNotFinalizing) {
+  Random random(16);
+  for (int draw = 0; draw < 20; ++draw) {
+    const RandomLayer drawn(random, random.one_of({MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4}),
+                            MOE4J_FORMAT_BF16, random.one_of({MOE4J_SWIGLU, MOE4J_RELU2}));
+    const moe4j_layer_desc& desc = drawn.desc;
+    const int64_t tokens = random.between(1, 40);
+    RandomInputs inputs(random, drawn, tokens);
+    inputs.args.addend = nullptr;
+    const Oracle oracle(drawn);
+    const Matrix x = oracle_hidden_states(desc, inputs.args);
+    const Layer layer = drawn.load(device());
+    const int64_t slots = tokens * drawn.slots();
+    DeviceRun run(device(), layer, desc, inputs.args);
+    const PoisonedBuffer rows(device(), slots * desc.hidden_size * 2);
+    const PoisonedBuffer weights(device(), slots * 4);
+    const PoisonedBuffer permuted(device(), slots * 4);
+    run.args.do_finalize = 0;
+    run.args.output = nullptr;
+    run.args.permuted_output = rows.data();
+    run.args.expert_weights = static_cast<float*>(weights.data());
+    run.args.expanded_to_permuted = static_cast<int32_t*>(permuted.data());
+    for (const auto& [name, id] : named_tactics(device(), layer, tokens)) {
+      SCOPED_TRACE(name);
+      for (const PoisonedBuffer* buffer : {&rows, &weights, &permuted}) buffer->poison();
+      run.launch(id);
+      const auto row_values = rows.read<uint16_t>();
+      const auto weight_values = weights.read<float>();
+      const auto row_of = permuted.read<int32_t>();
+
+      std::vector<std::tuple<int32_t, int64_t, int32_t>> order;
+      std::vector<double> actual;
+      std::vector<double> expected;
+      for (int64_t t = 0; t < tokens; ++t) {
+        std::vector<Chosen> chosen = oracle_chosen(desc, inputs.args, t);
+        for (int32_t s = 0; s < desc.num_fused_shared_experts; ++s) {
+          chosen.push_back({desc.num_experts + s, 1.0});
+        }
+        for (int64_t s = 0; s < drawn.slots(); ++s) {
+          const auto slot = static_cast<size_t>(t * drawn.slots() + s);
+          const Chosen& choice = chosen[static_cast<size_t>(s)];
+          EXPECT_NEAR(weight_values[slot], choice.weight, 1e-6 * std::abs(choice.weight));
+          const auto y = oracle.slot_output(inputs.args, x, t, s, choice.id);
+          if (y.empty()) {
+            EXPECT_EQ(row_of[slot], -1);
+            continue;
+          }
+          order.emplace_back(choice.id, t, row_of[slot]);
+          ASSERT_GE(row_of[slot], 0);
+          for (int64_t i = 0; i < desc.hidden_size; ++i) {
+            actual.push_back(
+                oracle_bf16(row_values[static_cast<size_t>(row_of[slot] * desc.hidden_size + i)]));
+          }
+          expected.insert(expected.end(), y.begin(), y.end());
+        }
+      }
+      std::sort(order.begin(), order.end());
+      for (size_t p = 0; p < order.size(); ++p) {
+        ASSERT_EQ(std::get<2>(order[p]), static_cast<int32_t>(p));
+      }
+      expect_near_oracle(desc, name, actual, expected);
+    }
+  }
+}
+
+/** Every kernel, on cases as small as rings that come round allow: what sanitizers run. */
+TEST_F(OracleCuda, AgreesOnSmallCases) {
+  Random random(23);
+  for (const auto& [weights, activations] : {std::pair{MOE4J_FORMAT_BF16, MOE4J_FORMAT_BF16},
+                                             {MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16},
+                                             {MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_BF16},
+                                             {MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_NVFP4},
+                                             {MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_MXFP8}}) {
+    const RandomLayer drawn =
+        sized_layer(random, weights, activations, MOE4J_SWIGLU, 1408, 64, 3, 2);
+    expect_oracle_output(random, drawn, 5);
+  }
+}
+
+}  // namespace
+}  // namespace moe4j::test
