@@ -5,16 +5,16 @@
 
 wgmma reads its register operand A after it has been issued, until a wait. The compiler is trusted
 with that, but BF16 weights, loaded straight into operand registers, once gave wrong results. So:
-follow each path from an HGMMA to the DEPBAR that ends its group, and report any instruction in
+follow each path from an HGMMA or QGMMA to the DEPBAR that ends its group, and report any instruction in
 between that writes one of its four registers. Exits with 1 if there is one.
 """
 import re
 import sys
 
 INSTRUCTION = re.compile(r"^\s*/\*([0-9a-f]{4,})\*/\s+(.*?)\s*;")
-HGMMA = re.compile(r"HGMMA\S* R(\d+), R(\d+), gdesc")
+WGMMA = re.compile(r"[HQ]GMMA\S* R(\d+), R(\d+), gdesc")  # BF16; FP8
 # Instructions whose first operand is no destination.
-NO_DESTINATION = ("ST", "RED", "BAR", "BRA", "EXIT", "SYNCS", "WARPGROUP", "HGMMA", "WARPSYNC", "MEMBAR",
+NO_DESTINATION = ("ST", "RED", "BAR", "BRA", "EXIT", "SYNCS", "WARPGROUP", "HGMMA", "QGMMA", "WARPSYNC", "MEMBAR",
                   "FENCE", "DEPBAR", "NOP", "UBLKCP", "BSYNC", "BSSY", "ISETP", "FSETP", "PLOP3",
                   "LOP3.LUT P", "R2UR", "LDGDEPBAR", "LDGSTS", "CALL", "RET", "USETMAXREG", "ERRBAR")
 
@@ -43,12 +43,12 @@ def successors(index, address, text, places):
 
 
 def check(name, code):
-    """All paths from each HGMMA; how many problems there are."""
+    """All paths from each wgmma; how many problems there are."""
     places = {address: i for i, (address, _) in enumerate(code)}
     problems = 0
     count = 0
     for start, (address, text) in enumerate(code):
-        match = HGMMA.search(text)
+        match = WGMMA.search(text)
         if not match:
             continue
         count += 1
@@ -67,10 +67,10 @@ def check(name, code):
             clash = written_registers(instruction) & operand
             if clash:
                 problems += 1
-                print(f"{name}: {where:#x} {instruction} writes R{min(clash)}, which the HGMMA at "
+                print(f"{name}: {where:#x} {instruction} writes R{min(clash)}, which the wgmma at "
                       f"{address:#x} may still read")
                 continue
-            if "HGMMA" in instruction and "gsb0" in instruction:
+            if "GMMA." in instruction and "gsb0" in instruction:
                 if is_open:
                     is_open = False
                 else:
