@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "launchers/launch.hpp"
-#include "launchers/parallel.hpp"
 
 namespace moe4j::test {
 
@@ -147,22 +146,19 @@ class DeviceRun {
   std::vector<int16_t> replay() const { return replay_.read<int16_t>(); }
   std::vector<float> weights() const { return weights_.read<float>(); }
 
-  /** The finalized output of args.tokens tokens. What a launch left unwritten is NaN. */
+  /** The finalized output of args.tokens tokens, as it is stored. */
+  std::vector<uint16_t> bf16_output() const {
+    return output_.read<uint16_t>(args.tokens * hidden_);
+  }
+
+  /** The same as values. What a launch left unwritten is NaN. */
   std::vector<double> values() const {
-    const int64_t count = args.tokens * hidden_;
     if (args.output_dtype == MOE4J_F32) {
-      const auto floats = output_.read<float>(count);
+      const auto floats = output_.read<float>(args.tokens * hidden_);
       return {floats.begin(), floats.end()};
     }
-    const auto bits = output_.read<uint16_t>(count);
-    std::vector<double> values(bits.size());
-    constexpr int64_t kChunk = 1 << 16;
-    parallel_for((count + kChunk - 1) / kChunk, [&](int64_t chunk) {
-      const auto last = static_cast<size_t>(std::min((chunk + 1) * kChunk, count));
-      for (auto i = static_cast<size_t>(chunk * kChunk); i < last; ++i) {
-        values[i] = oracle_bf16(bits[i]);
-      }
-    });
+    std::vector<double> values;
+    for (const uint16_t bits : bf16_output()) values.push_back(oracle_bf16(bits));
     return values;
   }
 
