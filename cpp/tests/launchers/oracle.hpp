@@ -17,8 +17,9 @@ namespace moe4j::test {
 // ------------------------------------------------------------------------------
 
 inline double oracle_e2m1(int code) {
-  const double magnitudes[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
-  return (code & 8) != 0 ? -magnitudes[code & 7] : magnitudes[code & 7];
+  static constexpr double values[] = {0,    0.5,  1,  1.5,  2,  3,  4,  6,
+                                      -0.0, -0.5, -1, -1.5, -2, -3, -4, -6};
+  return values[code & 15];
 }
 
 inline double oracle_e4m3(int code) {
@@ -88,24 +89,16 @@ using Matrix = std::vector<std::vector<double>>;
 inline void oracle_decode_row(int32_t format, const uint8_t* codes, const uint8_t* scales,
                               std::vector<double>* row) {
   const size_t block = format == MOE4J_FORMAT_NVFP4 ? 16 : 32;
-  double scale = 1;
-  for (size_t i = 0; i < row->size(); ++i) {
-    double& value = (*row)[i];
-    const int nibble = i % 2 == 0 ? codes[i / 2] & 15 : codes[i / 2] >> 4;
-    if (i % block == 0 && format != MOE4J_FORMAT_BF16) {
-      scale = format == MOE4J_FORMAT_NVFP4 ? oracle_e4m3(scales[i / block])
-                                           : oracle_ue8m0(scales[i / block]);
-    }
-    switch (format) {
-      case MOE4J_FORMAT_NVFP4:
-      case MOE4J_FORMAT_MXFP4:
-        value = oracle_e2m1(nibble) * scale;
-        break;
-      case MOE4J_FORMAT_MXFP8:
-        value = oracle_e4m3(codes[i]) * scale;
-        break;
-      default:
-        value = oracle_bf16(reinterpret_cast<const uint16_t*>(codes)[i]);
+  for (size_t first = 0; first < row->size(); first += block) {
+    const double scale = format == MOE4J_FORMAT_BF16    ? 1
+                         : format == MOE4J_FORMAT_NVFP4 ? oracle_e4m3(scales[first / block])
+                                                        : oracle_ue8m0(scales[first / block]);
+    for (size_t i = first; i < std::min(first + block, row->size()); ++i) {
+      const int nibble = i % 2 == 0 ? codes[i / 2] & 15 : codes[i / 2] >> 4;
+      (*row)[i] = scale * (format == MOE4J_FORMAT_BF16
+                               ? oracle_bf16(reinterpret_cast<const uint16_t*>(codes)[i])
+                           : format == MOE4J_FORMAT_MXFP8 ? oracle_e4m3(codes[i])
+                                                          : oracle_e2m1(nibble));
     }
   }
 }
@@ -122,9 +115,9 @@ inline Matrix oracle_decode(int32_t format, int64_t rows, int64_t k, const uint8
 }
 
 inline double oracle_dot(const std::vector<double>& a, const std::vector<double>& b) {
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
-  return sum;
+  double sums[4] = {};  // four chains of additions: an order of summation means little in double
+  for (size_t i = 0; i < a.size(); ++i) sums[i % 4] += a[i] * b[i];
+  return sums[0] + sums[1] + sums[2] + sums[3];
 }
 
 /** One projection of one expert: decoded once if it `keeps` its values, else with each product. */
