@@ -50,12 +50,28 @@ TEST_F(OracleCuda, AgreesForFewTokens) {
   }
 }
 
+/** More of them, for few and many experts, full and empty ones. */
+TEST_F(OracleCuda, AgreesForSomeTokens) {
+  Random random(23);
+  for (int draw = 0; draw < 40; ++draw) {
+    const auto experts = static_cast<int32_t>(random.between(1, 70));
+    const RandomLayer drawn = sized_layer(
+        random, random.one_of({MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4}), MOE4J_FORMAT_BF16,
+        kActivations[random.between(0, 4)], static_cast<int32_t>(64 * random.between(1, 9)),
+        static_cast<int32_t>(64 * random.between(1, 9)), experts,
+        static_cast<int32_t>(random.between(1, std::min(experts, 8))));
+    expect_oracle_output(random, drawn, random.between(10, 256));
+    if (HasFatalFailure()) return;
+  }
+}
+
 /** Every number of rows that a tile can have, and experts of several tiles. */
 TEST_F(OracleCuda, AgreesForEveryNumberOfTokensOfAnExpert) {
   Random random(13);
-  for (const int32_t format : kWeightFormats) {
-    const RandomLayer drawn =
-        sized_layer(random, format, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 192, 160, 1, 1);
+  for (int draw = 0; draw < 6; ++draw) {
+    const int32_t intermediate = draw < 3 ? 160 : 128;  // whole blocks of K, or not
+    const RandomLayer drawn = sized_layer(random, kWeightFormats[draw % 3], MOE4J_FORMAT_BF16,
+                                          MOE4J_SWIGLU, 192, intermediate, 1, 1);
     for (const int64_t tokens : {1,   2,   7,   8,   9,   15,  16,  17,  31,  32,  33,  47,
                                  48,  49,  64,  65,  80,  96,  97,  111, 113, 127, 128, 129,
                                  144, 145, 160, 161, 192, 224, 255, 256, 257, 300, 513, 1024}) {
