@@ -126,7 +126,8 @@ class OracleProjection {
   OracleProjection(int32_t format, int64_t rows, int64_t k, const moe4j_matrix& matrix, bool keeps)
       : format_(format), rows_(matrix.codes == nullptr ? 0 : rows), k_(k), matrix_(matrix) {
     if (!keeps) return;
-    for (int64_t r = 0; r < rows_; ++r) kept_.push_back(decode(r));
+    kept_.resize(static_cast<size_t>(rows_), std::vector<double>(static_cast<size_t>(k_)));
+    for (int64_t r = 0; r < rows_; ++r) decode(r, &kept_[static_cast<size_t>(r)]);
   }
 
   int64_t rows() const { return rows_; }
@@ -134,20 +135,20 @@ class OracleProjection {
   /** x . W^T */
   std::vector<double> multiply(const std::vector<double>& x) const {
     std::vector<double> products;
+    std::vector<double> row(static_cast<size_t>(k_));
     for (int64_t r = 0; r < rows_; ++r) {
-      products.push_back(oracle_dot(x, kept_.empty() ? decode(r) : kept_[static_cast<size_t>(r)]) *
+      if (kept_.empty()) decode(r, &row);
+      products.push_back(oracle_dot(x, kept_.empty() ? row : kept_[static_cast<size_t>(r)]) *
                          matrix_.tensor_scale);
     }
     return products;
   }
 
  private:
-  std::vector<double> decode(int64_t r) const {
-    std::vector<double> row(static_cast<size_t>(k_));
+  void decode(int64_t r, std::vector<double>* row) const {
     oracle_decode_row(format_, static_cast<const uint8_t*>(matrix_.codes) + r * matrix_.row_stride,
                       static_cast<const uint8_t*>(matrix_.scales) + r * matrix_.scale_row_stride,
-                      &row);
-    return row;
+                      row);
   }
 
   int32_t format_;
