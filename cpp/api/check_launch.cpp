@@ -22,14 +22,15 @@ Status check_values(const moe4j_layer_desc& desc, const moe4j_launch_args& args)
   } else if (args.routing_mode == MOE4J_UNPACKED) {
     MOE4J_RETURN_IF_ERROR(check_float_dtype("topk_weights_dtype", args.topk_weights_dtype));
   }
+  const BlockFormat activations = block_format(desc.activation_format);
   if (args.hidden_states_format != MOE4J_FORMAT_BF16 &&
-      args.hidden_states_format != desc.activation_format) {
-    const char* or_codes = desc.activation_format == MOE4J_FORMAT_BF16 ? "" : " or ";
+      (args.hidden_states_format != desc.activation_format || !activations.has_scales)) {
+    const char* or_codes = activations.has_scales ? " or " : "";
     return invalid_argument(
         "hidden_states_format: found %d (%s), expected BF16%s%s", args.hidden_states_format,
         is_format(args.hidden_states_format) ? block_format(args.hidden_states_format).name
                                              : "unknown",
-        or_codes, *or_codes == '\0' ? "" : block_format(desc.activation_format).name);
+        or_codes, *or_codes == '\0' ? "" : activations.name);
   }
   MOE4J_RETURN_IF_ERROR(check_tensor_scale("hidden_states_tensor_scale", args.hidden_states_format,
                                            args.hidden_states_tensor_scale));

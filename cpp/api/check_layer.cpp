@@ -23,10 +23,10 @@ Status check_formats(const moe4j_layer_desc& desc) noexcept {
     return invalid_argument("weight_format: found %d (%s), expected BF16, NVFP4 or MXFP4",
                             desc.weight_format, name(desc.weight_format));
   }
-  if (desc.activation_format != MOE4J_FORMAT_BF16 && desc.activation_format != MOE4J_FORMAT_NVFP4 &&
-      desc.activation_format != MOE4J_FORMAT_MXFP8) {
-    return invalid_argument("activation_format: found %d (%s), expected BF16, NVFP4 or MXFP8",
-                            desc.activation_format, name(desc.activation_format));
+  if (!is_format(desc.activation_format) || desc.activation_format == MOE4J_FORMAT_MXFP4) {
+    return invalid_argument(
+        "activation_format: found %d (%s), expected BF16, NVFP4, MXFP8 or FP8_PER_TOKEN",
+        desc.activation_format, name(desc.activation_format));
   }
   return Status::ok();
 }

@@ -94,10 +94,10 @@ std::vector<uint16_t> random_states(int64_t count, uint64_t seed) {
 
 }  // namespace
 
-Layer make_layer(const Device& device, const LayerCase& layer_case) {
+Layer make_layer(const Device& device, const LayerCase& layer_case, int32_t activation_format) {
   moe4j_layer_desc desc = default_layer_desc();
   desc.weight_format = layer_case.weight_format;
-  desc.activation_format = MOE4J_FORMAT_BF16;
+  desc.activation_format = activation_format;
   desc.hidden_size = layer_case.hidden_size;
   desc.intermediate_size = layer_case.intermediate_size;
   desc.num_experts = desc.local_num_experts = layer_case.num_experts;

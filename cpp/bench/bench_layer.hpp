@@ -10,7 +10,7 @@
 namespace moe4j::bench {
 
 /** Random codes, finite random scales near 1 / sqrt(K), so that activations keep their size. */
-Layer make_layer(const Device& device, const LayerCase& layer_case);
+Layer make_layer(const Device& device, const LayerCase& layer_case, int32_t activation_format);
 
 /** One launch: precomputed routing, BF16 hidden states and output. */
 class BenchLaunch {

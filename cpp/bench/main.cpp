@@ -131,7 +131,7 @@ void run(const Options& options) {
   const LaunchTimer timer(device);
   Report report(options, info, ceilings);
   for (const LayerCase& layer_case : options.layers) {
-    const Layer layer = make_layer(device, layer_case);
+    const Layer layer = make_layer(device, layer_case, options.activation_format);
     report.begin(layer_case);
     for (const int64_t tokens : options.tokens) {
       RoutingSource routing(layer_case.num_experts, options.skew, 7);

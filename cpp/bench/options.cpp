@@ -46,6 +46,13 @@ void parse_device(const std::string& text, Options* options) {
   }
 }
 
+int32_t parse_activations(const std::string& text) {
+  if (text == "bf16") return MOE4J_FORMAT_BF16;
+  if (text == "fp8_per_token") return MOE4J_FORMAT_FP8_PER_TOKEN;
+  throw std::invalid_argument("--activations: found \"" + text +
+                              "\", expected bf16 or fp8_per_token");
+}
+
 Skew parse_skew(const std::string& text) {
   if (text == "uniform") return Skew::kUniform;
   if (text == "zipf") return Skew::kZipf;
@@ -56,8 +63,8 @@ Skew parse_skew(const std::string& text) {
 
 const char kUsage[] =
     "moe4j_bench [--layer NAME[,NAME]] [--tokens N[,N]] [--device cpu|cuda:N] [--threads N]\n"
-    "            [--max-instruction-set NAME] [--tactic default|all|NAME] [--routing "
-    "uniform|zipf]\n"
+    "            [--max-instruction-set NAME] [--activations bf16|fp8_per_token]\n"
+    "            [--tactic default|all|NAME] [--routing uniform|zipf]\n"
     "            [--runs N] [--csv FILE] [--ceilings]\n";
 
 Options parse_options(int argc, char** argv) {
@@ -84,6 +91,8 @@ Options parse_options(int argc, char** argv) {
       options.threads = static_cast<int32_t>(parse_integer(option, value, 0, 4096));
     } else if (option == "--max-instruction-set") {
       options.max_instruction_set = value;
+    } else if (option == "--activations") {
+      options.activation_format = parse_activations(value);
     } else if (option == "--tactic") {
       options.tactic = value;
     } else if (option == "--routing") {

@@ -18,6 +18,7 @@ struct Options {
   int32_t device_index = 0;
   int32_t threads = 0;
   std::string max_instruction_set;
+  int32_t activation_format = MOE4J_FORMAT_BF16;
   std::string tactic = "default";  // "default", "all" or a name
   Skew skew = Skew::kUniform;
   std::string csv;  // a file to append to; empty for none

@@ -72,8 +72,26 @@ __device__ __forceinline__ void store_chunk(uint8_t* chunk, const float (&values
 /** What a row's conversion needs to know. */
 struct RowSource {
   int64_t row;
-  float tensor_scale;
+  float scale;  // the tensor's or the token's, where the format has one
 };
+
+/** FP8_PER_TOKEN: the scale of a row, NaN if an element is not finite. By all threads of a block.
+ */
+__device__ float token_scale(const FillTokens& args, int64_t row) {
+  __shared__ uint32_t warp_largest[kThreads / 32];
+  uint32_t largest = 0;
+  for (int32_t k = static_cast<int32_t>(threadIdx.x); k < args.k; k += kThreads) {
+    const float value = load_element(args.source, args.source_f32, row * args.k + k);
+    largest = max(largest, __float_as_uint(value) & 0x7FFFFFFFu);
+  }
+  largest = __reduce_max_sync(0xFFFFFFFFu, largest);
+  if (threadIdx.x % 32 == 0) warp_largest[threadIdx.x / 32] = largest;
+  __syncthreads();
+  for (const uint32_t of_warp : warp_largest) largest = max(largest, of_warp);
+  const float amax = __uint_as_float(largest);
+  return isfinite(amax) ? ue8m0_decode(ue8m0_smallest_scale(amax, kE4m3Max))
+                        : __int_as_float(0x7FC00000);
+}
 
 /** A chunk's eight elements, zeros past the end of the row. */
 __device__ void convert_chunk(const FillTokens& args, const BlockFormat& format,
@@ -82,6 +100,13 @@ __device__ void convert_chunk(const FillTokens& args, const BlockFormat& format,
 #pragma unroll
   for (int i = 0; i < 8; ++i) values[i] = 0;
   if (k >= args.k) return;
+  if (format.has_token_scale) {  // a power of two: quotients and products are exact
+    for (int i = 0; i < 8 && k + i < args.k; ++i) {
+      const float value = load_element(args.source, args.source_f32, row + k + i);
+      values[i] = e4m3_decode(e4m3_encode(value / from.scale)) * from.scale;
+    }
+    return;
+  }
   if (!format.has_scales) {
     for (int i = 0; i < 8 && k + i < args.k; ++i) {
       values[i] = load_element(args.source, args.source_f32, row + k + i);
@@ -109,7 +134,7 @@ __device__ void convert_chunk(const FillTokens& args, const BlockFormat& format,
     finite = finite && isfinite(v);
     amax = fmaxf(amax, fabsf(v));
   }
-  const BlockQuantizer quantizer(format, finite ? amax : 0.0f, from.tensor_scale);
+  const BlockQuantizer quantizer(format, finite ? amax : 0.0f, from.scale);
   for (int i = 0; i < 8; ++i) {
     // A NaN or infinity spoils its block, so that the damage stays visible.
     values[i] = finite ? quantizer.decoded(load_element(args.source, args.source_f32, row + k + i))
@@ -129,8 +154,9 @@ __global__ void __launch_bounds__(kThreads) fill_tokens(const FillTokens args) {
   RowSource from = {args.row_source != nullptr ? args.row_source[row] : row, 1.0f};
   if (format.has_tensor_scale && !args.are_codes) {
     const ExpertScalars& scalars = args.scalars[expert_of_row(args.offsets, args.experts, row)];
-    from.tensor_scale = args.intermediate ? scalars.intermediate : scalars.input;
+    from.scale = args.intermediate ? scalars.intermediate : scalars.input;
   }
+  if (format.has_token_scale) from.scale = token_scale(args, from.row);
   const int32_t padded_k = ceil_div(args.k, kTileK) * kTileK;
   for (int32_t k = static_cast<int32_t>(threadIdx.x) * 8; k < padded_k; k += kThreads * 8) {
     uint8_t* chunk = args.output.chunk(storage, k);

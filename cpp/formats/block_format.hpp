@@ -18,8 +18,9 @@ struct BlockFormat {
   int32_t block;            // elements along K that share a scale
   int32_t code_bits;        // of one element
   float max_code;           // the largest magnitude of a code
-  bool has_scales;
+  bool has_scales;          // block scales
   bool has_tensor_scale;
+  bool has_token_scale;  // one for each row, made where the row is quantized
 
   /** Bytes of one row of codes; K is a multiple of the block. */
   MOE4J_HOST_DEVICE constexpr int64_t code_bytes(int64_t k) const { return k * code_bits / 8; }
@@ -31,20 +32,22 @@ struct BlockFormat {
 };
 
 MOE4J_HOST_DEVICE constexpr bool is_format(int32_t format) {
-  return format >= MOE4J_FORMAT_BF16 && format <= MOE4J_FORMAT_MXFP8;
+  return format >= MOE4J_FORMAT_BF16 && format <= MOE4J_FORMAT_FP8_PER_TOKEN;
 }
 
 /** `format` must be one: ask is_format() about what comes from outside. */
 MOE4J_HOST_DEVICE constexpr BlockFormat block_format(int32_t format) {
   switch (format) {
     case MOE4J_FORMAT_NVFP4:
-      return {"NVFP4", MOE4J_E2M1X2, MOE4J_E4M3, 16, 4, kE2m1Max, true, true};
+      return {"NVFP4", MOE4J_E2M1X2, MOE4J_E4M3, 16, 4, kE2m1Max, true, true, false};
     case MOE4J_FORMAT_MXFP4:
-      return {"MXFP4", MOE4J_E2M1X2, MOE4J_UE8M0, 32, 4, kE2m1Max, true, false};
+      return {"MXFP4", MOE4J_E2M1X2, MOE4J_UE8M0, 32, 4, kE2m1Max, true, false, false};
     case MOE4J_FORMAT_MXFP8:
-      return {"MXFP8", MOE4J_E4M3, MOE4J_UE8M0, 32, 8, kE4m3Max, true, false};
+      return {"MXFP8", MOE4J_E4M3, MOE4J_UE8M0, 32, 8, kE4m3Max, true, false, false};
+    case MOE4J_FORMAT_FP8_PER_TOKEN:
+      return {"FP8_PER_TOKEN", MOE4J_E4M3, MOE4J_UE8M0, 1, 8, kE4m3Max, false, false, true};
     default:
-      return {"BF16", MOE4J_BF16, MOE4J_U8, 1, 16, 0x1.FEp127f, false, false};
+      return {"BF16", MOE4J_BF16, MOE4J_U8, 1, 16, 0x1.FEp127f, false, false, false};
   }
 }
 

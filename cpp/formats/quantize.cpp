@@ -129,10 +129,33 @@ void decode_row(int32_t format_id, int64_t k, const uint8_t* codes, const uint8_
   }
 }
 
+template <class In>
+float token_scale(int64_t k, const In* row) noexcept {
+  uint32_t largest = 0;
+  for (int64_t i = 0; i < k; ++i) {
+    float value;
+    if constexpr (std::is_same_v<In, float>) {
+      value = row[i];
+    } else {
+      value = bf16_to_f32(row[i]);
+    }
+    largest = std::max(largest, max_magnitude_bits(1, &value));
+  }
+  if (largest >= kF32Infinity) return std::numeric_limits<float>::quiet_NaN();
+  return ue8m0_decode(ue8m0_smallest_scale(bit_cast<float>(largest), kE4m3Max));
+}
+
 template <class Out>
 void fake_quantize_row(int32_t format_id, int64_t k, const float* source, float tensor_scale,
                        Out* destination) noexcept {
   const BlockFormat format = block_format(format_id);
+  if (format.has_token_scale) {  // a power of two: quotients and products are exact
+    for (int64_t i = 0; i < k; ++i) {
+      destination[i] =
+          store<Out>(e4m3_decode(e4m3_encode(source[i] / tensor_scale)) * tensor_scale);
+    }
+    return;
+  }
   for (int64_t first = 0; first < k; first += format.block) {
     const float* values = source + first;
     const uint32_t amax = max_magnitude_bits(format.block, values);
@@ -153,6 +176,8 @@ void fake_quantize_row(int32_t format_id, int64_t k, const float* source, float 
 template void decode_row<float>(int32_t, int64_t, const uint8_t*, const uint8_t*, float*) noexcept;
 template void decode_row<uint16_t>(int32_t, int64_t, const uint8_t*, const uint8_t*,
                                    uint16_t*) noexcept;
+template float token_scale<float>(int64_t, const float*) noexcept;
+template float token_scale<uint16_t>(int64_t, const uint16_t*) noexcept;
 template void fake_quantize_row<float>(int32_t, int64_t, const float*, float, float*) noexcept;
 template void fake_quantize_row<uint16_t>(int32_t, int64_t, const float*, float,
                                           uint16_t*) noexcept;

@@ -1,6 +1,7 @@
 // Quantizing and dequantizing on the host: whole matrices for the C ABI, single rows for kernels.
 //
 // Formats here are those with block scales: NVFP4, MXFP4 and MXFP8. K is a multiple of the block.
+// FP8_PER_TOKEN exists as fake quantization only: its codes never leave a launch.
 #pragma once
 
 #include <cstdint>
@@ -30,10 +31,15 @@ template <class Out>
 void decode_row(int32_t format, int64_t k, const uint8_t* codes, const uint8_t* scales,
                 Out* destination) noexcept;
 
+/** FP8_PER_TOKEN: the scale of a row, F32 or BF16 bits; NaN if an element is not finite. */
+template <class In>
+float token_scale(int64_t k, const In* row) noexcept;
+
 /**
  * Fake quantization: what decode_row() would give for this row after quantize(). A block with a
  * NaN or an infinity becomes NaN throughout, so that the damage stays visible. `Out` as in
- * decode_row(); a float row may be quantized in place.
+ * decode_row(); a float row may be quantized in place. FP8_PER_TOKEN takes any part of a row, and
+ * the row's token_scale() as `tensor_scale`.
  */
 template <class Out>
 void fake_quantize_row(int32_t format, int64_t k, const float* source, float tensor_scale,

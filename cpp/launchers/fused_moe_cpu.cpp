@@ -177,8 +177,26 @@ class FusedMoe {
     return static_cast<Value*>(workspace_.h) + tile.first_row * padded_k(shape_.intermediate_size);
   }
 
+  /** What fake_quantize_row() wants to know of a token's hidden state. */
+  float x_row_scale(const ActiveTile& tile, int32_t i) const {
+    const int64_t h = shape_.hidden_size;
+    if (!block_format(desc_.activation_format).has_token_scale) {
+      return layer_.scalars(tile.expert).input_scale;
+    }
+    return token_scale(
+        h, static_cast<const uint16_t*>(args_.hidden_states) + token_of(tile.first_row + i) * h);
+  }
+
+  float h_row_scale(const ActiveTile& tile, int32_t i) const {
+    const int64_t size = shape_.intermediate_size;
+    if (!block_format(desc_.activation_format).has_token_scale) {
+      return layer_.scalars(tile.expert).intermediate_scale;
+    }
+    return token_scale(size, workspace_.exact_h + (tile.first_row + i) * size);
+  }
+
   /** Elements [first, first + length) of a token's hidden state as GEMM1 multiplies them. */
-  void load_x(int64_t token, float input_scale, int64_t first, int64_t length, Value* piece) const {
+  void load_x(int64_t token, float row_scale, int64_t first, int64_t length, Value* piece) const {
     const int64_t h = shape_.hidden_size;
     if (hidden_states_are_codes()) {
       const BlockFormat format = block_format(args_.hidden_states_format);
@@ -196,7 +214,7 @@ class FusedMoe {
     }
     float exact[kChunkK];
     std::transform(source, source + length, exact, bf16_to_f32);
-    fake_quantize_row(desc_.activation_format, length, exact, input_scale, piece);
+    fake_quantize_row(desc_.activation_format, length, exact, row_scale, piece);
   }
 
   /** Brings each tile's hidden states together. */
@@ -204,10 +222,11 @@ class FusedMoe {
     const int64_t h = shape_.hidden_size;
     for_each(num_tiles_, pass_rows() * h, [&](int64_t index) {
       const ActiveTile& tile = workspace_.tiles[index];
-      const float input_scale = layer_.scalars(tile.expert).input_scale;
+      float scales[kMaxTileTokens];
+      for (int32_t i = 0; i < tile.count; ++i) scales[i] = x_row_scale(tile, i);
       interleave_rows(tile.count, h, x_tile(tile),
                       [&](int32_t i, int64_t first, int64_t length, Value* piece) {
-                        load_x(token_of(tile.first_row + i), input_scale, first, length, piece);
+                        load_x(token_of(tile.first_row + i), scales[i], first, length, piece);
                       });
     });
   }
@@ -217,11 +236,12 @@ class FusedMoe {
     const int64_t size = shape_.intermediate_size;
     for_each(num_tiles_, pass_rows() * size, [&](int64_t index) {
       const ActiveTile& tile = workspace_.tiles[index];
-      const float scale = layer_.scalars(tile.expert).intermediate_scale;
+      float scales[kMaxTileTokens];
+      for (int32_t i = 0; i < tile.count; ++i) scales[i] = h_row_scale(tile, i);
       interleave_rows(tile.count, size, h_tile(tile),
                       [&](int32_t i, int64_t first, int64_t length, Value* piece) {
                         const float* exact = workspace_.exact_h + (tile.first_row + i) * size;
-                        fake_quantize_row(desc_.activation_format, length, exact + first, scale,
+                        fake_quantize_row(desc_.activation_format, length, exact + first, scales[i],
                                           piece);
                       });
     });

@@ -71,12 +71,18 @@ enum moe4j_dtype {
  *   NVFP4  | E2M1X2  | E4M3   | 16    | e2m1 * e4m3 * tensor_scale
  *   MXFP4  | E2M1X2  | UE8M0  | 32    | e2m1 * 2^(b - 127)
  *   MXFP8  | E4M3    | UE8M0  | 32    | e4m3 * 2^(b - 127)
+ *
+ * FP8_PER_TOKEN is for activations that are quantized inside: an E4M3 code for each element and one
+ * scale for each token (each row of x and of h), the smallest power of two that lets nothing
+ * saturate: 2^ceil(log2(amax / 448)), at least 2^-127. A power of two costs E4M3 no accuracy that
+ * amax / 448 would keep, and makes code * scale exact in BF16. Asked for by name, never a default.
  */
 enum moe4j_format {
   MOE4J_FORMAT_BF16 = 0,
   MOE4J_FORMAT_NVFP4 = 1,
   MOE4J_FORMAT_MXFP4 = 2,
-  MOE4J_FORMAT_MXFP8 = 3
+  MOE4J_FORMAT_MXFP8 = 3,
+  MOE4J_FORMAT_FP8_PER_TOKEN = 4
 };
 
 /** How experts are selected from logits and weighted. Ties go to the lower expert id. */
@@ -143,7 +149,7 @@ typedef struct moe4j_device_counters {
 typedef struct moe4j_layer_desc {
   int32_t weight_format;            /* BF16, NVFP4 or MXFP4 */
   int32_t activation_format;        /* of x and of the intermediate h as the matrix units see them:
-                                       BF16 (exact products), NVFP4 or MXFP8 */
+                                       BF16 (exact products), NVFP4, MXFP8 or FP8_PER_TOKEN */
   int32_t hidden_size;              /* H, a multiple of both formats' blocks, up to 2^24 */
   int32_t intermediate_size;        /* I, a multiple of both formats' blocks, up to 2^24 */
   int32_t num_experts;              /* E, routed experts of the whole layer, 1..1024 */
@@ -205,7 +211,8 @@ typedef struct moe4j_launch_args {
   int32_t topk_weights_dtype;   /* BF16 or F32 */
 
   int32_t hidden_states_format;     /* BF16 (quantized here if activation_format says so), or the
-                                       layer's activation_format: codes as they are */
+                                       layer's activation_format, NVFP4 or MXFP8: codes as they
+                                       are */
   const void* hidden_states;        /* [T, H] */
   const void* hidden_states_scale;  /* block scales [T, H / block], linear; NULL for BF16 */
   float hidden_states_tensor_scale; /* NVFP4 codes: their tensor scale; otherwise 1 */

@@ -45,7 +45,7 @@ TEST_F(HostileArguments, LayerDescription) {
   const std::vector<Spoiled<Desc>> table = {
       {"weight_format", [](Desc& d) { d.weight_format = -1; }},
       {"weight_format", [](Desc& d) { d.weight_format = MOE4J_FORMAT_MXFP8; }},
-      {"weight_format", [](Desc& d) { d.weight_format = 4; }},
+      {"weight_format", [](Desc& d) { d.weight_format = MOE4J_FORMAT_FP8_PER_TOKEN; }},
       {"activation_format", [](Desc& d) { d.activation_format = MOE4J_FORMAT_MXFP4; }},
       {"activation_format", [](Desc& d) { d.activation_format = 77; }},
       {"hidden_size", [](Desc& d) { d.hidden_size = 0; }},
@@ -501,6 +501,22 @@ TEST_F(HostileArguments, ScaleLayouts) {
   expect_refusal("swizzled", moe4j_swizzle_scales(device, 2, 4, bytes_, bytes_, nullptr));
   expect_refusal("device", moe4j_unswizzle_scales(nullptr, 2, 4, bytes_, linear, nullptr));
   expect_refusal("swizzled", moe4j_unswizzle_scales(device, 2, 4, nullptr, linear, nullptr));
+}
+
+/** FP8_PER_TOKEN exists inside a launch only: hidden states never come in it. */
+TEST_F(HostileArguments, CodesOfAFormatThatHasNone) {
+  moe4j_layer_desc per_token = make_desc();
+  per_token.activation_format = MOE4J_FORMAT_FP8_PER_TOKEN;
+  moe4j_layer* other = nullptr;
+  ASSERT_EQ(moe4j_layer_create(device, &per_token, &other), MOE4J_OK) << moe4j_last_error();
+  for (int32_t e = 0; e < kExperts; ++e) {
+    ASSERT_EQ(moe4j_layer_set_expert(other, e, &weights), MOE4J_OK);
+  }
+  ASSERT_EQ(moe4j_layer_seal(other), MOE4J_OK);
+  moe4j_launch_args codes_given = args;
+  codes_given.hidden_states_format = MOE4J_FORMAT_FP8_PER_TOKEN;
+  expect_refusal("hidden_states_format", moe4j_launch(other, &codes_given));
+  moe4j_layer_destroy(other);
 }
 
 TEST_F(HostileArguments, RouterLogits) {

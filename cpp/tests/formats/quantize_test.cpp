@@ -264,6 +264,33 @@ TEST(QuantizeMx, AcceptsTheLargestFiniteValues) {
   EXPECT_EQ(codes[0], 0xF8) << "-256 * 2^120 is nearest";
 }
 
+TEST(QuantizeFp8PerToken, TakesTheNearestCodesOfTheRowsScale) {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  const auto magnitudes = test::e4m3_magnitudes();
+  for (const float size : {1e-38f, 1.0f, 448.0f, 1e30f}) {
+    std::vector<float> row(37);
+    double amax = 0;
+    for (float& value : row) {
+      value = normal(random) * size;
+      amax = std::max<double>(amax, std::fabs(value));
+    }
+    const float scale = token_scale(37, row.data());
+    EXPECT_GE(448 * static_cast<double>(scale), amax);
+    EXPECT_LT(224 * static_cast<double>(scale), std::max(amax, 448 * 0x1p-127));
+    std::vector<float> values(37);
+    fake_quantize_row(MOE4J_FORMAT_FP8_PER_TOKEN, 37, row.data(), scale, values.data());
+    for (size_t i = 0; i < row.size(); ++i) {
+      const double nearest =
+          magnitudes[test::nearest_magnitude(magnitudes, std::fabs(row[i]) / scale)];
+      EXPECT_EQ(values[i], std::copysign(nearest * scale, row[i])) << row[i];
+    }
+  }
+  EXPECT_EQ(token_scale(2, std::vector<float>{0, -0.0f}.data()), 0x1p-127f);
+  EXPECT_EQ(token_scale(2, std::vector<uint16_t>{0x43E0, 0x3F80}.data()), 1) << "448";
+  EXPECT_TRUE(std::isnan(token_scale(2, std::vector<float>{1, INFINITY}.data())));
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, Quantize,
                          testing::Values(Case{MOE4J_FORMAT_NVFP4, 1.0f, 16, 4},
                                          Case{MOE4J_FORMAT_NVFP4, 0.0123f, 16, 4},

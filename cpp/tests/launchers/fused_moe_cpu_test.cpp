@@ -96,8 +96,8 @@ TEST_P(EachInstructionSet, AgreesWithTheOracleOnRandomLayers) {
   for (int draw = 0; draw < 60; ++draw) {
     const RandomLayer drawn(
         random, random.one_of({MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4}),
-        random.one_of(
-            {MOE4J_FORMAT_BF16, MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP8}),
+        random.one_of({MOE4J_FORMAT_BF16, MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP8,
+                       MOE4J_FORMAT_FP8_PER_TOKEN}),
         random.one_of(
             {MOE4J_SWIGLU, MOE4J_SWIGLU, MOE4J_GEGLU, MOE4J_RELU2, MOE4J_IDENTITY, MOE4J_SITU}));
     const int64_t tokens = random.one_of({1, 1, 2, 3, 4, 5, 7, 9, 12, 17, 33, 70});
@@ -210,7 +210,7 @@ TEST_P(EachInstructionSet, LeavesCombiningToTheCallerWhenNotFinalizing) {
 TEST_P(EachInstructionSet, GivesTheSameBitsAtAnyThreadCount) {
   Random random(5);
   for (const int32_t activation_format :
-       {MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP8}) {
+       {MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP8, MOE4J_FORMAT_FP8_PER_TOKEN}) {
     const RandomLayer drawn(random, MOE4J_FORMAT_MXFP4, activation_format, MOE4J_SWIGLU);
     const RandomInputs inputs(random, drawn, 130);
     const Device one = open(1);

@@ -56,7 +56,9 @@ int oracle_nearest(double value, int largest, int sign_bit, const Decode& decode
 /** What is left of a row after quantization: code * block scale, without the tensor scale. */
 inline std::vector<double> oracle_fake_quantize(int32_t format, std::vector<double> row,
                                                 double tensor_scale) {
-  const size_t block = format == MOE4J_FORMAT_NVFP4 ? 16 : 32;
+  const size_t block = format == MOE4J_FORMAT_NVFP4           ? 16
+                       : format == MOE4J_FORMAT_FP8_PER_TOKEN ? row.size()
+                                                              : 32;
   for (size_t first = 0; first < row.size(); first += block) {
     double amax = 0;
     for (size_t i = first; i < first + block; ++i) amax = std::max(amax, std::abs(row[i]));

@@ -67,7 +67,8 @@ class Storage {
 };
 
 inline int64_t block_of(int32_t format) {
-  return format == MOE4J_FORMAT_BF16 ? 1 : format == MOE4J_FORMAT_NVFP4 ? 16 : 32;
+  if (format == MOE4J_FORMAT_NVFP4) return 16;
+  return format == MOE4J_FORMAT_BF16 || format == MOE4J_FORMAT_FP8_PER_TOKEN ? 1 : 32;
 }
 
 /** Codes and scales of [rows, K], with rows `stride` rows apart. */
@@ -273,7 +274,7 @@ struct RandomInputs {
 
   void draw_hidden_states(Random& random, const moe4j_layer_desc& desc) {
     const int64_t count = args.tokens * desc.hidden_size;
-    if (desc.activation_format == MOE4J_FORMAT_BF16 || random.chance(50)) {
+    if (block_of(desc.activation_format) == 1 || random.chance(50)) {
       auto* states = storage.make<uint16_t>(count);
       for (int64_t i = 0; i < count; ++i) states[i] = random.bf16(random.normal());
       args.hidden_states = states;

@@ -40,13 +40,13 @@ final class CallValidator {
   }
 
   private long checkHiddenStates(HiddenStates states) {
-    if (states.format() != QuantFormat.BF16 && states.format() != spec.activationFormat()) {
+    boolean takesCodes = spec.activationFormat().hasScales();
+    if (states.format() != QuantFormat.BF16
+        && !(takesCodes && states.format() == spec.activationFormat())) {
       throw new InvalidArgumentException(
           "hiddenStates.format",
           states.format(),
-          spec.activationFormat() == QuantFormat.BF16
-              ? "BF16"
-              : "BF16 or the layer's activation format " + spec.activationFormat());
+          takesCodes ? "BF16 or the layer's activation format " + spec.activationFormat() : "BF16");
     }
     TensorSpec codes = states.codes().spec();
     if (codes.rank() != 2) {
@@ -69,7 +69,7 @@ final class CallValidator {
         TensorChecks.is("hiddenStates", states.codes(), DType.E4M3, tokens, hiddenSize);
         checkOptional("hiddenStates.scales", states.scales(), DType.UE8M0, tokens, hiddenSize / 32);
       }
-      case MXFP4 -> throw new AssertionError("refused with the spec");
+      case MXFP4, FP8_PER_TOKEN -> throw new AssertionError("refused above");
     }
     return tokens;
   }

@@ -5,7 +5,8 @@ import java.util.Optional;
 /**
  * The input of a layer, [T, H].
  *
- * @param format BF16, or the layer's activation format for codes that were quantized before
+ * @param format BF16, or NVFP4 or MXFP8, the layer's activation format, for codes that were
+ *     quantized before
  * @param codes values or codes
  * @param scales linear block scales [T, H / block]; empty for BF16
  * @param tensorScale NVFP4: the scale that {@code codes} were quantized with; 1 otherwise

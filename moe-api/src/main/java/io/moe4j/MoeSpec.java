@@ -6,7 +6,7 @@ package io.moe4j;
  *
  * @param weightFormat BF16, NVFP4 or MXFP4
  * @param activationFormat format of the inputs of both matrix multiplications: BF16 for exact
- *     products, NVFP4 or MXFP8 for quantized ones
+ *     products, NVFP4, MXFP8 or FP8_PER_TOKEN for quantized ones
  * @param hiddenSize H, a multiple of both formats' blocks
  * @param intermediateSize I, a multiple of both formats' blocks
  * @param numExperts E, routed experts of the whole layer
@@ -45,12 +45,12 @@ public record MoeSpec(
     Arguments.notNull("activation", activation);
     Arguments.notNull("routing", routing);
     Arguments.notNull("expertParallel", expertParallel);
-    if (weightFormat == QuantFormat.MXFP8) {
+    if (!weightFormat.isForWeights()) {
       throw new InvalidArgumentException("weightFormat", weightFormat, "BF16, NVFP4 or MXFP4");
     }
-    if (activationFormat == QuantFormat.MXFP4) {
+    if (!activationFormat.isForActivations()) {
       throw new InvalidArgumentException(
-          "activationFormat", activationFormat, "BF16, NVFP4 or MXFP8");
+          "activationFormat", activationFormat, "BF16, NVFP4, MXFP8 or FP8_PER_TOKEN");
     }
     int block = Math.max(weightFormat.block(), activationFormat.block());
     checkSize("hiddenSize", hiddenSize, block);

@@ -4,7 +4,7 @@ package io.moe4j;
  * Formats of weights and of matrix-multiplication inputs. Blocks run along K, the reduction axis.
  *
  * <p>Value of an element: BF16 the code; NVFP4 {@code e2m1 * e4m3 * tensorScale}; MXFP4 {@code e2m1
- * * 2^(b - 127)}; MXFP8 {@code e4m3 * 2^(b - 127)}.
+ * * 2^(b - 127)}; MXFP8 and FP8_PER_TOKEN {@code e4m3 * 2^(b - 127)}.
  */
 public enum QuantFormat {
   /** Not quantized. */
@@ -14,7 +14,12 @@ public enum QuantFormat {
   /** FP4 with a power-of-two scale per 32 elements. */
   MXFP4(32, DType.E2M1X2, DType.UE8M0),
   /** FP8 with a power-of-two scale per 32 elements; activations only. */
-  MXFP8(32, DType.E4M3, DType.UE8M0);
+  MXFP8(32, DType.E4M3, DType.UE8M0),
+  /**
+   * FP8 with a power-of-two scale per token, 2^ceil(log2(amax / 448)); activations only, quantized
+   * inside a launch. Never chosen unless asked for.
+   */
+  FP8_PER_TOKEN(1, DType.E4M3, null);
 
   private final int block;
   private final DType codes;
@@ -26,7 +31,7 @@ public enum QuantFormat {
     this.scales = scales;
   }
 
-  /** Elements that share a scale; 1 for BF16. */
+  /** Elements that share a block scale; 1 where there are none. */
   public int block() {
     return block;
   }
@@ -34,6 +39,16 @@ public enum QuantFormat {
   /** Whether block scales belong to the codes. */
   public boolean hasScales() {
     return scales != null;
+  }
+
+  /** Whether weights may have it. */
+  public boolean isForWeights() {
+    return this == BF16 || this == NVFP4 || this == MXFP4;
+  }
+
+  /** Whether the inputs of matrix multiplications may have it. */
+  public boolean isForActivations() {
+    return this != MXFP4;
   }
 
   /** Codes of a matrix [rows, k]. */

@@ -78,6 +78,10 @@ final class WrongDescriptionTest {
             "weightFormat",
             () -> LayerFixture.spec().weightFormat(QuantFormat.MXFP8).build()),
         spec(
+            "FP8_PER_TOKEN weights",
+            "weightFormat",
+            () -> LayerFixture.spec().weightFormat(QuantFormat.FP8_PER_TOKEN).build()),
+        spec(
             "MXFP4 activations",
             "activationFormat",
             () -> LayerFixture.spec().activationFormat(QuantFormat.MXFP4).build()),

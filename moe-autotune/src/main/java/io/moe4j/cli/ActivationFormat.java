@@ -6,7 +6,8 @@ import io.moe4j.QuantFormat;
 enum ActivationFormat {
   BF16(QuantFormat.BF16),
   NVFP4(QuantFormat.NVFP4),
-  MXFP8(QuantFormat.MXFP8);
+  MXFP8(QuantFormat.MXFP8),
+  FP8_PER_TOKEN(QuantFormat.FP8_PER_TOKEN);
 
   private final QuantFormat format;
 

@@ -50,7 +50,7 @@ record InspectReport(
    * One layer; its parts are null where they could not be read, or where there are none.
    *
    * @param activationFormats formats that activations may have: NVFP4 where the checkpoint has
-   *     scales for it, MXFP8 where both sizes are whole blocks
+   *     scales for it, MXFP8 where both sizes are whole blocks, FP8_PER_TOKEN always
    */
   record Layer(
       int layer,
@@ -81,6 +81,7 @@ record InspectReport(
     if (wholeBlocks) {
       formats.add(QuantFormat.MXFP8);
     }
+    formats.add(QuantFormat.FP8_PER_TOKEN);
     return formats;
   }
 

@@ -157,7 +157,9 @@ class LayerTuningTest {
   @Test
   void everyKindOfCallHasProfilesThatTheLayerAccepts() {
     for (QuantFormat activations :
-        new QuantFormat[] {QuantFormat.BF16, QuantFormat.NVFP4, QuantFormat.MXFP8}) {
+        new QuantFormat[] {
+          QuantFormat.BF16, QuantFormat.NVFP4, QuantFormat.MXFP8, QuantFormat.FP8_PER_TOKEN
+        }) {
       MoeSpec spec =
           TestLayers.spec()
               .activationFormat(activations)
@@ -173,7 +175,7 @@ class LayerTuningTest {
             CallKind kind =
                 new CallKind(
                     mode,
-                    activations,
+                    activations.hasScales() ? activations : QuantFormat.BF16,
                     (options & 1) > 0,
                     (options & 2) > 0,
                     (options & 4) > 0,

@@ -86,13 +86,19 @@ public static final int
  *   NVFP4  | E2M1X2  | E4M3   | 16    | e2m1 * e4m3 * tensor_scale
  *   MXFP4  | E2M1X2  | UE8M0  | 32    | e2m1 * 2^(b - 127)
  *   MXFP8  | E4M3    | UE8M0  | 32    | e4m3 * 2^(b - 127)
+ *
+ * FP8_PER_TOKEN is for activations that are quantized inside: an E4M3 code for each element and one
+ * scale for each token (each row of x and of h), the smallest power of two that lets nothing
+ * saturate: 2^ceil(log2(amax / 448)), at least 2^-127. A power of two costs E4M3 no accuracy that
+ * amax / 448 would keep, and makes code * scale exact in BF16. Asked for by name, never a default.
  */
 /** enum moe4j_format */
 public static final int
   MOE4J_FORMAT_BF16 = 0,
   MOE4J_FORMAT_NVFP4 = 1,
   MOE4J_FORMAT_MXFP4 = 2,
-  MOE4J_FORMAT_MXFP8 = 3;
+  MOE4J_FORMAT_MXFP8 = 3,
+  MOE4J_FORMAT_FP8_PER_TOKEN = 4;
 
 /** How experts are selected from logits and weighted. Ties go to the lower expert id. */
 /** enum moe4j_routing_method */

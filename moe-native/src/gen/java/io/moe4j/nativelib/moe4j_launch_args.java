@@ -44,7 +44,8 @@ public class moe4j_launch_args extends Pointer {
   public native int topk_weights_dtype(); public native moe4j_launch_args topk_weights_dtype(int setter);   /* BF16 or F32 */
 
   public native int hidden_states_format(); public native moe4j_launch_args hidden_states_format(int setter);     /* BF16 (quantized here if activation_format says so), or the
-                                       layer's activation_format: codes as they are */
+                                       layer's activation_format, NVFP4 or MXFP8: codes as they
+                                       are */
   public native @Const Pointer hidden_states(); public native moe4j_launch_args hidden_states(Pointer setter);        /* [T, H] */
   public native @Const Pointer hidden_states_scale(); public native moe4j_launch_args hidden_states_scale(Pointer setter);  /* block scales [T, H / block], linear; NULL for BF16 */
   public native float hidden_states_tensor_scale(); public native moe4j_launch_args hidden_states_tensor_scale(float setter); /* NVFP4 codes: their tensor scale; otherwise 1 */

@@ -38,6 +38,7 @@ final class NativeConstants {
       case NVFP4 -> moe4j.MOE4J_FORMAT_NVFP4;
       case MXFP4 -> moe4j.MOE4J_FORMAT_MXFP4;
       case MXFP8 -> moe4j.MOE4J_FORMAT_MXFP8;
+      case FP8_PER_TOKEN -> moe4j.MOE4J_FORMAT_FP8_PER_TOKEN;
     };
   }
 

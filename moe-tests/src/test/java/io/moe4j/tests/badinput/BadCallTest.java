@@ -166,6 +166,10 @@ class BadCallTest {
             "weightFormat",
             f -> specBuilder().weightFormat(QuantFormat.MXFP8).build()),
         wrong(
+            "FP8_PER_TOKEN weights",
+            "weightFormat",
+            f -> specBuilder().weightFormat(QuantFormat.FP8_PER_TOKEN).build()),
+        wrong(
             "MXFP4 activations",
             "activationFormat",
             f -> specBuilder().activationFormat(QuantFormat.MXFP4).build()),

@@ -34,7 +34,8 @@ class FormatsTest {
   static Stream<LayerDraw> formatsAndActivations() {
     Set<QuantFormat> weights = EnumSet.of(QuantFormat.NVFP4, QuantFormat.MXFP4, QuantFormat.BF16);
     Set<QuantFormat> activations =
-        EnumSet.of(QuantFormat.BF16, QuantFormat.NVFP4, QuantFormat.MXFP8);
+        EnumSet.of(
+            QuantFormat.BF16, QuantFormat.NVFP4, QuantFormat.MXFP8, QuantFormat.FP8_PER_TOKEN);
     return weights.stream()
         .flatMap(
             weight ->
@@ -81,7 +82,7 @@ class FormatsTest {
   @ParameterizedTest
   @EnumSource(
       value = QuantFormat.class,
-      names = {"BF16", "NVFP4", "MXFP8"})
+      names = {"BF16", "NVFP4", "MXFP8", "FP8_PER_TOKEN"})
   void hiddenSizeOfGptOss(QuantFormat activations) {
     LayerDraw draw =
         LayerDraw.PLAIN.formats(QuantFormat.MXFP4, activations).sizes(90, 10).experts(4, 2);

@@ -16,12 +16,13 @@ import io.moe4j.QuantFormat;
 public record BlockMatrix(
     QuantFormat format, int rows, int columns, byte[] codes, byte[] scales, float tensorScale) {
 
-  /** Elements that share a scale. */
-  public static int block(QuantFormat format) {
+  /** Elements of a row of {@code columns} that share a scale. */
+  public static int block(QuantFormat format, int columns) {
     return switch (format) {
       case BF16 -> 1;
       case NVFP4 -> 16;
       case MXFP4, MXFP8 -> 32;
+      case FP8_PER_TOKEN -> columns;
     };
   }
 
@@ -30,13 +31,13 @@ public record BlockMatrix(
     return switch (format) {
       case BF16 -> 2 * columns;
       case NVFP4, MXFP4 -> columns / 2;
-      case MXFP8 -> columns;
+      case MXFP8, FP8_PER_TOKEN -> columns;
     };
   }
 
   /** Bytes of a row of scales. */
   public static int scaleRowBytes(QuantFormat format, int columns) {
-    return format == QuantFormat.BF16 ? 0 : columns / block(format);
+    return format == QuantFormat.BF16 ? 0 : columns / block(format, columns);
   }
 
   /** Value of one element. */
@@ -46,7 +47,7 @@ public record BlockMatrix(
       case BF16 -> Bf16.decode((short) ((codes[2 * index] & 0xFF) | (codes[2 * index + 1] << 8)));
       case NVFP4 -> E2m1.decode(nibble(index)) * E4m3.decode(scale(index)) * tensorScale;
       case MXFP4 -> E2m1.decode(nibble(index)) * Ue8m0.decode(scale(index));
-      case MXFP8 -> E4m3.decode(codes[index] & 0xFF) * Ue8m0.decode(scale(index));
+      case MXFP8, FP8_PER_TOKEN -> E4m3.decode(codes[index] & 0xFF) * Ue8m0.decode(scale(index));
     };
   }
 
@@ -66,6 +67,6 @@ public record BlockMatrix(
   }
 
   private int scale(int index) {
-    return scales[index / block(format)] & 0xFF;
+    return scales[index / block(format, columns)] & 0xFF;
   }
 }

@@ -8,7 +8,8 @@ public final class Quantizers {
 
   /**
    * Quantizes a row-major matrix to any format. NVFP4: block scale = E4M3(amax / 6 / tensorScale);
-   * MX formats: the smallest power of two that does not saturate; BF16: rounding alone.
+   * MX formats and FP8_PER_TOKEN, whose block is the row: the smallest power of two that does not
+   * saturate; BF16: rounding alone.
    */
   public static BlockMatrix quantize(
       QuantFormat format, int rows, int columns, double[] values, float tensorScale) {
@@ -16,7 +17,7 @@ public final class Quantizers {
       case BF16 -> bf16(rows, columns, values);
       case NVFP4 -> nvfp4(rows, columns, values, tensorScale);
       case MXFP4 -> mx(QuantFormat.MXFP4, E2m1.MAX, rows, columns, values);
-      case MXFP8 -> mx(QuantFormat.MXFP8, E4m3.MAX, rows, columns, values);
+      case MXFP8, FP8_PER_TOKEN -> mx(format, E4m3.MAX, rows, columns, values);
     };
   }
 
@@ -37,7 +38,7 @@ public final class Quantizers {
   }
 
   private static BlockMatrix nvfp4(int rows, int columns, double[] values, float tensorScale) {
-    int block = BlockMatrix.block(QuantFormat.NVFP4);
+    int block = BlockMatrix.block(QuantFormat.NVFP4, columns);
     byte[] codes = new byte[values.length / 2];
     byte[] scales = new byte[values.length / block];
     for (int b = 0; b < scales.length; b++) {
@@ -52,7 +53,7 @@ public final class Quantizers {
 
   private static BlockMatrix mx(
       QuantFormat format, double largestCode, int rows, int columns, double[] values) {
-    int block = BlockMatrix.block(format);
+    int block = BlockMatrix.block(format, columns);
     byte[] codes = new byte[rows * BlockMatrix.rowBytes(format, columns)];
     byte[] scales = new byte[values.length / block];
     for (int b = 0; b < scales.length; b++) {

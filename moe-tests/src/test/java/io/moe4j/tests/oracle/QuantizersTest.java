@@ -68,6 +68,21 @@ class QuantizersTest {
   }
 
   @Test
+  void fp8PerTokenScalesEachRowByItsLargestElement() {
+    double[] values = new double[96];
+    values[0] = 448; // scale 1
+    values[47] = 0.3;
+    values[48] = -449; // scale 2
+    values[95] = 0.3;
+    BlockMatrix matrix = Quantizers.quantize(QuantFormat.FP8_PER_TOKEN, 2, 48, values, 1f);
+    assertArrayEquals(new byte[] {127, (byte) 128}, matrix.scales());
+    assertEquals(448, matrix.value(0, 0));
+    assertEquals(0.3125, matrix.value(0, 47));
+    assertEquals(-448, matrix.value(1, 0));
+    assertEquals(0.3125, matrix.value(1, 47));
+  }
+
+  @Test
   void lowNibbleIsTheEvenColumn() {
     BlockMatrix matrix =
         new BlockMatrix(
