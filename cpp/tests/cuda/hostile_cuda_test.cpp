@@ -1,6 +1,8 @@
 // Contents of device memory that a host cannot check: what they may cost, and what they must not.
+#include <deque>
 #include <limits>
 #include <string>
+#include <type_traits>
 
 #include "cuda/fused_moe_cuda.hpp"
 
@@ -266,6 +268,67 @@ TEST_F(HostileCuda, NonFiniteTokensLeaveOtherTokensAlone) {
               << "token " << t;
         }
       }
+    }
+  }
+}
+
+/** Like slices of larger tensors. Only what the copy engine moves must begin at 16 bytes. */
+TEST_F(HostileCuda, TensorsMayBeginAtAnyElement) {
+  Random random(30);
+  for (const int32_t dtype : {MOE4J_BF16, MOE4J_F32}) {
+    const RandomLayer drawn =
+        sized_layer(random, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 256, 128, 6, 2);
+    const Layer layer = drawn.load(device());
+    for (const int64_t tokens : kTokenCounts) {
+      RandomInputs inputs(random, drawn, tokens);
+      std::vector<uint16_t> delta(static_cast<size_t>(tokens * 2 * 2 * 128));
+      for (uint16_t& v : delta) v = random.bf16(random.normal());
+      const std::vector<float> addend(static_cast<size_t>(tokens * 256), 0.5f);
+      const std::vector<float> scales(static_cast<size_t>(tokens), 1.5f);
+      inputs.args.gemm1_lora_delta = delta.data();
+      inputs.args.addend = addend.data();
+      inputs.args.per_token_scale = scales.data();
+      inputs.args.output_dtype = dtype;
+      DeviceRun run(device(), layer, drawn.desc, inputs.args);
+      std::deque<Buffer> moved;
+      const auto move = [&](auto*& pointer, int64_t bytes, int64_t element) {
+        if (pointer == nullptr) return;
+        moved.emplace_back(device(), bytes + element);
+        uint8_t* begin = moved.back().as<uint8_t>() + element;
+        ASSERT_EQ(cudaMemcpy(begin, pointer, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice),
+                  cudaSuccess);
+        pointer = reinterpret_cast<std::remove_reference_t<decltype(pointer)>>(begin);
+      };
+      const int64_t element = dtype == MOE4J_F32 ? 4 : 2;
+      const int64_t bytes = tokens * 256 * element;
+      const PoisonedBuffer output(device(), bytes + element);
+      const int64_t chosen = tokens * 2;
+      const int64_t weight = run.args.topk_weights_dtype == MOE4J_F32 ? 4 : 2;
+      moe4j_launch_args args = run.args;
+      move(args.routing_logits, tokens * 6 * 4, 4);
+      move(args.topk_packed, chosen * 4, 4);
+      move(args.topk_ids, chosen * 4, 4);
+      move(args.topk_weights, chosen * weight, weight);
+      move(args.per_token_scale, tokens * 4, 4);
+      move(args.gemm1_lora_delta, chosen * 2 * 128 * 2, 2);
+      move(args.addend, tokens * 256 * 4, 4);
+      args.output = static_cast<uint8_t*>(output.data()) + element;
+      args.topk_ids_out = nullptr;
+      args.topk_weights_out = nullptr;
+      args.routing_replay_out = nullptr;
+      for (const auto& [name, id] : named_tactics(device(), layer, tokens)) {
+        SCOPED_TRACE(name + " tokens " + std::to_string(tokens));
+        run.poison();
+        run.launch(id);
+        output.poison();
+        args.tactic = id;
+        ASSERT_EQ(moe4j_launch(layer.get(), &args), MOE4J_OK) << moe4j_last_error();
+        const auto whole = output.read<uint8_t>();
+        EXPECT_EQ(std::vector<uint8_t>(whole.begin() + element, whole.end()), run.bits());
+      }
+      args.hidden_states = static_cast<const uint8_t*>(args.hidden_states) + 2;
+      EXPECT_EQ(moe4j_launch(layer.get(), &args), MOE4J_INVALID_ARGUMENT);
+      EXPECT_EQ(std::string(moe4j_last_error()).substr(0, 14), "hidden_states:");
     }
   }
 }
