@@ -177,12 +177,16 @@ double difference(const std::vector<uint16_t>& actual, const std::vector<uint16_
   std::vector<double> errors(chunks), norms(chunks);
   parallel_for(static_cast<int64_t>(chunks), [&](int64_t c) {
     const auto chunk = static_cast<size_t>(c);
+    double error = 0;
+    double norm = 0;
     for (size_t i = chunk * kChunk; i < std::min((chunk + 1) * kChunk, expected.size()); ++i) {
       const double value = oracle_bf16(expected[i]);
-      const double error = oracle_bf16(actual[i]) - value;
-      errors[chunk] += error * error;
-      norms[chunk] += value * value;
+      const double gap = oracle_bf16(actual[i]) - value;
+      error += gap * gap;
+      norm += value * value;
     }
+    errors[chunk] = error;
+    norms[chunk] = norm;
   });
   return std::sqrt(std::accumulate(errors.begin(), errors.end(), 0.0) /
                    std::accumulate(norms.begin(), norms.end(), 0.0));
