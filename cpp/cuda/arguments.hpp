@@ -85,6 +85,8 @@ struct Epilogue {
   bool gated;                    // GEMM1: the projection interleaves gate and up rows
   bool expert_scales;            // NVFP4 activations quantized here: multiply by the expert's scale
   float activation_scale;        // and by this
+  const float* row_scales;       // FP8: [experts, weight_rows], rows as strips order them; or NULL
+  int64_t weight_rows;
   const float* bias;             // [experts, features] or NULL; of the gate, if gated
   const float* up_bias;          // [experts, features] or NULL
   const float* per_token_scale;  // [T] or NULL
@@ -105,6 +107,7 @@ struct GroupedGemm {
   int32_t experts;
   const int32_t* offsets;  // [experts + 1]
   TiledRows tokens;
+  const float* token_scales;  // FP8: [storage rows]
   Epilogue epilogue;
 };
 

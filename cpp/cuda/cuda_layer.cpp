@@ -28,7 +28,7 @@ class CudaLayer final : public Layer {
     const DeviceGuard guard(context_.index);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     prepared_ = std::make_unique<PreparedLayer>();
-    MOE4J_RETURN_IF_ERROR(prepared_->create(desc));
+    MOE4J_RETURN_IF_ERROR(prepared_->create(desc, fp8_suits(desc, context_.compute_capability)));
     MOE4J_RETURN_IF_ERROR(LaunchPlan::make(context_, desc, &plan_));
     created_ = true;
     ++context_.live_layers;
@@ -61,7 +61,8 @@ class CudaLayer final : public Layer {
       if (count < capacity) ids[count] = id;
       ++count;
     };
-    const int32_t first = default_tactic(desc(), tokens, context_.compute_capability);
+    const int32_t first =
+        default_tactic(desc(), tokens, context_.compute_capability, prepared_->is_fp8());
     add(first);
     for (int32_t id = 0; id < num_tactics(); ++id) {
       if (id != first && suits(id, tokens)) add(id);
@@ -99,6 +100,7 @@ class CudaLayer final : public Layer {
  private:
   bool suits(int32_t id, int64_t tokens) const {
     const Tactic& row = tactic(id);
+    if (prepared_->is_fp8() != (row.family == Family::kSm90Fp8)) return false;
     return family_runs_on(row.family, context_.compute_capability) &&
            (row.family != Family::kDecode || decode_suits(desc(), tokens));
   }

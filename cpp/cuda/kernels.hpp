@@ -66,7 +66,7 @@ void launch_finalize(Chain& chain, const Finalize& args);
  * multiply by them.
  */
 struct FillTokens {
-  int32_t format;              // BF16, NVFP4 or MXFP8: what the tokens become
+  int32_t format;              // moe4j_format of activations: what the tokens become
   bool are_codes;              // `source` holds codes of `format` already
   bool source_f32;             // else BF16
   int32_t k;                   // elements of a row
@@ -85,6 +85,21 @@ struct FillTokens {
   int32_t zeroed_k;  // first element of that block; negative for none
 };
 void launch_fill_tokens(Chain& chain, const FillTokens& args);
+
+/** Rows of a GEMM's tokens as E4M3 with one scale a row (fp8_layout.hpp), from BF16. */
+struct FillFp8 {
+  const uint16_t* source;  // [*, k], or NULL: `tiled_source`, whose rows are the output's
+  TiledRows tiled_source;
+  int32_t k;                   // elements of a row, a multiple of 16
+  const int32_t* row_source;   // row -> row of `source`
+  const int32_t* row_storage;  // row -> row of `output`
+  const int32_t* offsets;      // [experts + 1]
+  int32_t experts;
+  int64_t max_rows;
+  TiledRows output;
+  float* token_scales;  // [capacity of `output`]
+};
+void launch_fill_fp8(Chain& chain, const FillFp8& args);
 
 // ---- helpers of the C ABI, for moe4j_quantize() and its kin
 
@@ -137,5 +152,16 @@ void launch_survey_scales(Chain& chain, int32_t format, int64_t rows, int64_t k,
 void launch_prepare(Chain& chain, int32_t format, int64_t rows, int64_t k,
                     const LinearMatrix& first, const LinearMatrix* second,
                     const ScaleSurvey* surveys, uint8_t* prepared);
+
+/**
+ * FP8: a power of two for each row of all experts' prepared MXFP4 weights, [experts, row_blocks *
+ * kTileRows]; zeroes `fits` if the block scales of a row span more than E4M3 holds exactly.
+ */
+void launch_survey_rows(Chain& chain, const uint8_t* weights, const WeightLayout& layout,
+                        int32_t experts, float* row_scales, int32_t* fits);
+
+/** Repacks prepared MXFP4 weights in place, from weight_layout.hpp's order to fp8_layout.hpp's. */
+void launch_pack_fp8(Chain& chain, uint8_t* weights, const WeightLayout& layout, int32_t experts,
+                     const float* row_scales);
 
 }  // namespace moe4j::cuda

@@ -60,8 +60,9 @@ struct PreparedLayer::Staged {
   LinearMatrix matrices[kMatrices];
 };
 
-Status PreparedLayer::create(const moe4j_layer_desc& desc) noexcept {
+Status PreparedLayer::create(const moe4j_layer_desc& desc, bool wants_fp8) noexcept {
   desc_ = desc;
+  wants_fp8_ = wants_fp8;
   gated_ = has_gate(desc.activation);
   const int32_t format = desc.weight_format;
   gate_up_layout_ = weight_layout(format, desc.intermediate_size, desc.hidden_size);
@@ -86,8 +87,8 @@ PreparedLayer::~PreparedLayer() {
 }
 
 int64_t PreparedLayer::bytes() const noexcept {
-  return gate_up_.bytes() + down_.bytes() + scalars_.bytes() + gate_bias_.bytes() +
-         up_bias_.bytes() + down_bias_.bytes();
+  return gate_up_.bytes() + down_.bytes() + scalars_.bytes() + gate_up_row_scales_.bytes() +
+         down_row_scales_.bytes() + gate_bias_.bytes() + up_bias_.bytes() + down_bias_.bytes();
 }
 
 Status PreparedLayer::stage(const moe4j_expert_weights& weights, Staged* staged) noexcept {
@@ -249,9 +250,46 @@ Status PreparedLayer::seal() noexcept {
           "layer: found no weights of local expert %d, expected those of all %d", e, experts());
     }
   }
+  if (wants_fp8_) MOE4J_RETURN_IF_ERROR(pack_fp8());
   staging_.release();
   surveys_.release();
   sealed_ = true;
+  return Status::ok();
+}
+
+Status PreparedLayer::pack_fp8() noexcept {
+  const auto row_bytes = [&](const WeightLayout& layout) {
+    return static_cast<int64_t>(experts()) * layout.row_blocks * kTileRows *
+           static_cast<int64_t>(sizeof(float));
+  };
+  MOE4J_RETURN_IF_ERROR(gate_up_row_scales_.allocate(row_bytes(gate_up_layout_)));
+  MOE4J_RETURN_IF_ERROR(down_row_scales_.allocate(row_bytes(down_layout_)));
+  auto* device_fits = surveys_.as<int32_t>();
+  int32_t fits = 1;
+  MOE4J_RETURN_IF_ERROR(cuda_status(
+      cudaMemcpyAsync(device_fits, &fits, sizeof(fits), cudaMemcpyHostToDevice, stream_),
+      "surveying scales"));
+  Chain chain(stream_);
+  launch_survey_rows(chain, gate_up_.as(), gate_up_layout_, experts(),
+                     gate_up_row_scales_.as<float>(), device_fits);
+  launch_survey_rows(chain, down_.as(), down_layout_, experts(), down_row_scales_.as<float>(),
+                     device_fits);
+  MOE4J_RETURN_IF_ERROR(chain.status());
+  MOE4J_RETURN_IF_ERROR(cuda_status(
+      cudaMemcpyAsync(&fits, device_fits, sizeof(fits), cudaMemcpyDeviceToHost, stream_),
+      "surveying scales"));
+  MOE4J_RETURN_IF_ERROR(cuda_status(cudaStreamSynchronize(stream_), "surveying scales"));
+  if (fits == 0) {
+    gate_up_row_scales_.release();
+    down_row_scales_.release();
+    return Status::ok();
+  }
+  launch_pack_fp8(chain, gate_up_.as(), gate_up_layout_, experts(),
+                  gate_up_row_scales_.as<float>());
+  launch_pack_fp8(chain, down_.as(), down_layout_, experts(), down_row_scales_.as<float>());
+  MOE4J_RETURN_IF_ERROR(chain.status());
+  MOE4J_RETURN_IF_ERROR(cuda_status(cudaStreamSynchronize(stream_), "packing weights"));
+  is_fp8_ = true;
   return Status::ok();
 }
 

@@ -23,13 +23,16 @@ constexpr Tactic kRows[] = {
 #define MOE4J_SM90_GROUPED(name, blocks, stage_blocks, stages, ...) \
   {name, Family::kSm90Grouped, 0, last_of({__VA_ARGS__}), 2 * kTileRows, 1},
 #include "tactics/sm90.def"
+#define MOE4J_SM90_FP8(name, blocks, consumers, stages, ...) \
+  {name, Family::kSm90Fp8, 0, last_of({__VA_ARGS__}), (consumers)*kTileRows, 1},
+#include "tactics/sm90_fp8.def"
 };
 constexpr int32_t kCount = sizeof(kRows) / sizeof(kRows[0]);
 
 /** The table, with each family's rows counted. */
 constexpr std::array<Tactic, kCount> number_rows() {
   std::array<Tactic, kCount> table = {};
-  int32_t next[3] = {};
+  int32_t next[static_cast<int>(Family::kDecode) + 1] = {};
   for (int32_t i = 0; i < kCount; ++i) {
     table[i] = kRows[i];
     table[i].row = next[static_cast<int>(kRows[i].family)]++;
@@ -54,7 +57,14 @@ const Tactic& tactic(int32_t id) noexcept { return kTable[static_cast<size_t>(id
 int32_t fallback_tactic() noexcept { return first_of(Family::kSm80Grouped, 0); }
 
 bool family_runs_on(Family family, int32_t compute_capability) noexcept {
-  return family == Family::kSm90Grouped ? compute_capability == 90 : compute_capability >= 80;
+  const bool hopper = family == Family::kSm90Grouped || family == Family::kSm90Fp8;
+  return hopper ? compute_capability == 90 : compute_capability >= 80;
+}
+
+bool fp8_suits(const moe4j_layer_desc& desc, int32_t compute_capability) noexcept {
+  return desc.activation_format == MOE4J_FORMAT_FP8_PER_TOKEN &&
+         desc.weight_format == MOE4J_FORMAT_MXFP4 &&
+         family_runs_on(Family::kSm90Fp8, compute_capability);
 }
 
 bool decode_suits(const moe4j_layer_desc& desc, int64_t tokens) noexcept {
@@ -65,8 +75,15 @@ bool decode_suits(const moe4j_layer_desc& desc, int64_t tokens) noexcept {
          decode_shared_bytes(tokens, desc.hidden_size) <= kMaxDecodeShared;
 }
 
-int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens,
-                       int32_t compute_capability) noexcept {
+int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens, int32_t compute_capability,
+                       bool fp8) noexcept {
+  const int64_t per_expert = ceil_div(tokens * desc.top_k, desc.num_experts);
+  if (fp8) {
+    return first_of(Family::kSm90Fp8, per_expert <= 2    ? 16
+                                      : per_expert <= 18 ? 32
+                                      : per_expert <= 48 ? 64
+                                                         : 160);
+  }
   // Few bytes: the two kernels of decode save more than wgmma gains. (Elsewhere mma.sync is all
   // there is.)
   const bool hopper = family_runs_on(Family::kSm90Grouped, compute_capability);
@@ -75,7 +92,6 @@ int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens,
   if (decode_suits(desc, tokens) && (!hopper || weights < kFewWeights)) {
     return first_of(Family::kDecode, 0) + 1;  // K split in two
   }
-  const int64_t per_expert = ceil_div(tokens * desc.top_k, desc.num_experts);
   if (!hopper) {
     return first_of(Family::kSm80Grouped,
                     static_cast<int32_t>(std::min<int64_t>(2 * per_expert, 64)));
@@ -107,6 +123,11 @@ auto with_format(int32_t weight_format, Function&& function) {
 
 GroupedInstance grouped_instance(const Tactic& tactic, int32_t weight_format,
                                  Projection projection) noexcept {
+  if (tactic.family == Family::kSm90Fp8) {
+    return projection == Projection::kDown
+               ? sm90_fp8_grouped_instance<Projection::kDown>(tactic.row)
+               : sm90_fp8_grouped_instance<Projection::kGateUp>(tactic.row);
+  }
   return with_format(weight_format, [&](auto format) {
     constexpr int kFormat = decltype(format)::value;
     const bool down = projection == Projection::kDown;

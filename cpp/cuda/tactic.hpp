@@ -1,4 +1,4 @@
-// The tactics of CUDA devices: tactics/sm80.def and sm90.def as one table.
+// The tactics of CUDA devices: tactics/sm80.def, sm90.def and sm90_fp8.def as one table.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace moe4j::cuda {
 
-enum class Family { kSm80Grouped, kSm90Grouped, kDecode };
+enum class Family { kSm80Grouped, kSm90Grouped, kSm90Fp8, kDecode };
 
 struct Tactic {
   const char* name;
@@ -28,15 +28,19 @@ int32_t fallback_tactic() noexcept;
 
 bool family_runs_on(Family family, int32_t compute_capability) noexcept;
 
+/** Whether FP8 kernels exist for the layer; its weights may still not be exact in E4M3. */
+bool fp8_suits(const moe4j_layer_desc& desc, int32_t compute_capability) noexcept;
+
 /** Whether the layer and token count suit the decode kernels, whatever the call's options. */
 bool decode_suits(const moe4j_layer_desc& desc, int64_t tokens) noexcept;
 
 /**
  * The tactic that a layer uses unless it is tuned, from the tokens an expert sees on average: a
- * guess by design, since a tuner measures. Valid for every shape.
+ * guess by design, since a tuner measures. Valid for every shape. `fp8`: the layer's weights are
+ * packed for FP8 kernels.
  */
-int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens,
-                       int32_t compute_capability) noexcept;
+int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens, int32_t compute_capability,
+                       bool fp8) noexcept;
 
 GroupedInstance grouped_instance(const Tactic& tactic, int32_t weight_format,
                                  Projection projection) noexcept;

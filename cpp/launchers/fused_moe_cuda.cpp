@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cuda/fp8_layout.hpp"
 #include "cuda/gemm/decode_limits.hpp"
 #include "cuda/kernels.hpp"
 #include "launchers/activation.hpp"
@@ -25,15 +26,17 @@ struct Workspace {
   float* weights;         // [T, k]
   int32_t* chunk_counts;  // of the permutation
   Permutation permutation;
-  TiledRows x;         // [rows, H]
-  TiledRows h;         // [rows, I]
-  uint16_t* decode_h;  // [T, slots, I], the same memory: the decode kernels index it by pair
-  float* exact_h;      // [rows, I] before it is quantized
-  uint16_t* y;         // [rows, H]
+  TiledRows x;          // [rows, H]
+  TiledRows h;          // [rows, I]
+  TiledRows fp8;        // FP8 tactics: x, then h, as E4M3
+  float* token_scales;  // and its scales, [capacity]
+  uint16_t* decode_h;   // [T, slots, I], the same memory: the decode kernels index it by pair
+  float* exact_h;       // [rows, I] before it is quantized
+  uint16_t* y;          // [rows, H]
   int64_t bytes;
 };
 
-Workspace carve(const moe4j_layer_desc& desc, int64_t tokens, void* memory) {
+Workspace carve(const moe4j_layer_desc& desc, bool fp8, int64_t tokens, void* memory) {
   auto* base = static_cast<uint8_t*>(memory);
   int64_t used = 0;
   const auto take = [&](auto*& pointer, int64_t count) {
@@ -43,7 +46,7 @@ Workspace carve(const moe4j_layer_desc& desc, int64_t tokens, void* memory) {
   };
   const int64_t rows = max_rows(desc, tokens);
   const int64_t pairs = tokens * slots(desc);
-  const bool quantizes = desc.activation_format != MOE4J_FORMAT_BF16;
+  const bool quantizes = desc.activation_format != MOE4J_FORMAT_BF16 && !fp8;
   const int32_t experts = desc.local_num_experts + desc.num_fused_shared_experts;
   const int64_t capacity = storage_capacity(rows, experts);
   Workspace w = {};
@@ -59,7 +62,14 @@ Workspace carve(const moe4j_layer_desc& desc, int64_t tokens, void* memory) {
     tiled.capacity = capacity;
     take(tiled.data, std::max(capacity * round_up(k, kTileK), min_elements) * 2);
   };
-  take_tiled(w.x, desc.hidden_size, 0);
+  if (fp8) {
+    w.fp8.capacity = capacity;
+    const int64_t longest = std::max(desc.hidden_size, desc.intermediate_size);
+    take(w.fp8.data, capacity * round_up(longest, kFp8TileK));
+    take(w.token_scales, capacity);
+  } else {
+    take_tiled(w.x, desc.hidden_size, 0);
+  }
   take_tiled(w.h, desc.intermediate_size, pairs * desc.intermediate_size);
   w.decode_h = reinterpret_cast<uint16_t*>(w.h.data);
   take(w.exact_h, quantizes ? rows * desc.intermediate_size : 0);
@@ -123,7 +133,7 @@ class FusedMoe {
         desc_(layer.desc()),
         plan_(plan),
         args_(args),
-        workspace_(carve(layer.desc(), args.tokens, args.workspace)),
+        workspace_(carve(layer.desc(), layer.is_fp8(), args.tokens, args.workspace)),
         routing_(describe_routing(desc_, args, workspace_)),
         chain_(static_cast<cudaStream_t>(args.stream), context.dependent_launch) {
     if (args.do_finalize == 0) workspace_.permutation.pair_row = args.expanded_to_permuted;
@@ -139,7 +149,11 @@ class FusedMoe {
       launch_permute(chain_, routing_, workspace_.chunk_counts, workspace_.permutation);
       fill_x();
       grouped(id, Projection::kGateUp, gate_up());
-      if (quantizes()) fill_h();
+      if (layer_.is_fp8()) {
+        fill_fp8(nullptr, desc_.intermediate_size);
+      } else if (quantizes()) {
+        fill_h();
+      }
       grouped(id, Projection::kDown, down());
       if (args_.do_finalize != 0) finalize();
     }
@@ -201,7 +215,19 @@ class FusedMoe {
                   kDecodeThreads, 0, decode);
   }
 
-  bool quantizes() const { return desc_.activation_format != MOE4J_FORMAT_BF16; }
+  /** Whether h is quantized from F32, and decoded to BF16. */
+  bool quantizes() const {
+    return desc_.activation_format != MOE4J_FORMAT_BF16 && !layer_.is_fp8();
+  }
+
+  /** What only FP8 tactics read. */
+  void add_fp8(GroupedGemm& gemm, const float* row_scales) const {
+    if (!layer_.is_fp8()) return;
+    gemm.tokens = workspace_.fp8;
+    gemm.token_scales = workspace_.token_scales;
+    gemm.epilogue.row_scales = row_scales;
+    gemm.epilogue.weight_rows = int64_t{gemm.layout.row_blocks} * kTileRows;
+  }
 
   /** What is the same for x and h. */
   FillTokens fill_tokens() const {
@@ -216,7 +242,27 @@ class FusedMoe {
     return fill;
   }
 
+  /** FP8 tactics: x from the caller, or h (source NULL), which GEMM1 left in BF16. */
+  void fill_fp8(const uint16_t* source, int32_t k) {
+    FillFp8 fill = {};
+    fill.source = source;
+    fill.tiled_source = workspace_.h;
+    fill.k = k;
+    fill.row_source = workspace_.permutation.row_token;
+    fill.row_storage = workspace_.permutation.row_storage;
+    fill.offsets = workspace_.permutation.offsets;
+    fill.experts = layer_.experts();
+    fill.max_rows = max_rows(desc_, args_.tokens);
+    fill.output = workspace_.fp8;
+    fill.token_scales = workspace_.token_scales;
+    launch_fill_fp8(chain_, fill);
+  }
+
   void fill_x() {
+    if (layer_.is_fp8()) {
+      fill_fp8(static_cast<const uint16_t*>(args_.hidden_states), desc_.hidden_size);
+      return;
+    }
     FillTokens fill = fill_tokens();
     fill.are_codes = args_.hidden_states_format != MOE4J_FORMAT_BF16;
     fill.k = desc_.hidden_size;
@@ -258,6 +304,7 @@ class FusedMoe {
     gemm.epilogue.tiled_output = workspace_.h;
     gemm.epilogue.output = quantizes() ? workspace_.exact_h : nullptr;
     gemm.epilogue.output_f32 = quantizes();
+    add_fp8(gemm, layer_.gate_up_row_scales());
     return gemm;
   }
 
@@ -274,6 +321,7 @@ class FusedMoe {
     gemm.epilogue.expert_scales = desc_.activation_format == MOE4J_FORMAT_NVFP4;
     gemm.epilogue.bias = layer_.down_bias();
     gemm.epilogue.output = args_.do_finalize != 0 ? workspace_.y : args_.permuted_output;
+    add_fp8(gemm, layer_.down_row_scales());
     return gemm;
   }
 
@@ -340,6 +388,7 @@ Status LaunchPlan::make(const CudaContext& context, const moe4j_layer_desc& desc
     const Tactic& row = tactic(id);
     const auto i = static_cast<size_t>(id);
     if (!family_runs_on(row.family, context.compute_capability)) continue;
+    if (row.family == Family::kSm90Fp8 && !fp8_suits(desc, context.compute_capability)) continue;
     if (row.family == Family::kDecode) {
       const auto* kernel =
           reinterpret_cast<const void*>(decode_gate_up_kernel(row, desc.weight_format));
@@ -362,8 +411,8 @@ Status LaunchPlan::make(const CudaContext& context, const moe4j_layer_desc& desc
   return Status::ok();
 }
 
-int64_t workspace_bytes(const moe4j_layer_desc& desc, int32_t, int64_t tokens) noexcept {
-  return carve(desc, tokens, nullptr).bytes;
+int64_t workspace_bytes(const moe4j_layer_desc& desc, int32_t tactic_id, int64_t tokens) noexcept {
+  return carve(desc, tactic(tactic_id).family == Family::kSm90Fp8, tokens, nullptr).bytes;
 }
 
 Status launch_fused_moe(const CudaContext& context, const PreparedLayer& layer,

@@ -51,6 +51,12 @@ class StripEpilogue {
     }
     scales_[0] = scale * (kProjection == Projection::kGateUp ? scalars_.gate : scalars_.down);
     scales_[1] = gated ? scale * scalars_.up : scales_[0];
+    if (epilogue.row_scales != nullptr) {
+      const float* row_scales =
+          epilogue.row_scales + tile.expert * epilogue.weight_rows + strip * kStripRows + g;
+      scales_[0] *= row_scales[0];
+      scales_[1] *= row_scales[8];
+    }
     const int64_t bias_row = static_cast<int64_t>(tile.expert) * epilogue.features;
     const float* biases[2] = {epilogue.bias, gated ? epilogue.up_bias : epilogue.bias};
 #pragma unroll

@@ -27,6 +27,10 @@ GroupedInstance sm80_grouped_instance(int row);
 template <int kFormat, Projection kProjection>
 GroupedInstance sm90_grouped_instance(int row);
 
+/** MXFP4 weights packed for FP8; `row` counts the rows of tactics/sm90_fp8.def. */
+template <Projection kProjection>
+GroupedInstance sm90_fp8_grouped_instance(int row);
+
 /** `row` counts the MOE4J_DECODE rows of tactics/sm80.def. */
 template <int kFormat>
 DecodeKernel decode_gate_up_instance(int row);

@@ -27,6 +27,7 @@
 #include "cuda/ptx/copy.cuh"
 #include "cuda/ptx/grid_dependency.cuh"
 #include "cuda/ptx/mbarrier.cuh"
+#include "cuda/ptx/ring_position.cuh"
 #include "cuda/ptx/wgmma.cuh"
 
 namespace moe4j::cuda {
@@ -71,19 +72,6 @@ struct Sm90Config {
   /** The schedule's bytes come on top. */
   static constexpr int shared_bytes(int tile_bytes) {
     return kStages * stage_bytes(tile_bytes) + 2 * kStages * 8;
-  }
-};
-
-/** Position in the ring: the stage, and the parity of its barriers' phase. */
-template <int kStages>
-struct RingPosition {
-  uint32_t stage = 0;
-  uint32_t parity = 0;
-  __device__ __forceinline__ void advance() {
-    if (++stage == kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
   }
 };
 

@@ -1,6 +1,6 @@
-// wgmma of Hopper: D[64, N] += A[64, 16] (registers) * B[N, 16] (shared memory), all of one
-// warpgroup. Warp w of the warpgroup holds rows 16w..16w+15 of A and D, each laid out as in
-// mma.cuh; d[4j..4j+3] belong to columns 8j..8j+7.
+// wgmma of Hopper: D[64, N] += A[64, 16] (registers) * B[N, 16] (shared memory) in BF16, or 32 K in
+// E4M3, all of one warpgroup. Warp w of the warpgroup holds rows 16w..16w+15 of A and D, each laid
+// out as in mma.cuh; d[4j..4j+3] belong to columns 8j..8j+7.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +37,8 @@ __device__ __forceinline__ void wgmma_pin_operand(uint32_t (&a)[4]) {
 }
 
 /**
- * Describes rows of 64 BF16 (128 bytes), 128-byte swizzled, groups of 8 rows 1024 bytes apart;
- * `address` is aligned to 1024 except for the K offset, 32 bytes every 16 elements.
+ * Describes rows of 128 bytes (64 BF16 or 128 E4M3), 128-byte swizzled, groups of 8 rows 1024 bytes
+ * apart; `address` is aligned to 1024 except for the K offset, 32 bytes an instruction.
  */
 __device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t address) {
   constexpr uint64_t kSwizzle128 = uint64_t{1} << 62;
@@ -49,6 +49,9 @@ __device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t address) {
 
 template <int kTokens>
 __device__ void wgmma_m64k16(float (&d)[kTokens / 2], const uint32_t (&a)[4], uint64_t b);
+
+template <int kTokens>
+__device__ void wgmma_m64k32_e4m3(float (&d)[kTokens / 2], const uint32_t (&a)[4], uint64_t b);
 
 // clang-format off
 // Register names and operands, 8 accumulators (16 columns) a group.
@@ -112,6 +115,15 @@ __device__ void wgmma_m64k16(float (&d)[kTokens / 2], const uint32_t (&a)[4], ui
     asm volatile(                                                                                 \
         "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" MOE4J_NAMES_##N "}, {" A0    \
         ", " A1 ", " A2 ", " A3 "}, " B ", 1, 1, 1, 0;\n"                                         \
+        : MOE4J_OPERANDS_##N                                                                      \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                    \
+  }                                                                                               \
+  template <>                                                                                     \
+  __device__ __forceinline__ void wgmma_m64k32_e4m3<N>(float (&d)[N / 2], const uint32_t(&a)[4],  \
+                                                       uint64_t b) {                              \
+    asm volatile(                                                                                 \
+        "wgmma.mma_async.sync.aligned.m64n" #N "k32.f32.e4m3.e4m3 {" MOE4J_NAMES_##N "}, {" A0    \
+        ", " A1 ", " A2 ", " A3 "}, " B ", 1, 1, 1;\n"                                            \
         : MOE4J_OPERANDS_##N                                                                      \
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                    \
   }

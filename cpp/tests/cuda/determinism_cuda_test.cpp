@@ -184,9 +184,12 @@ TEST_F(DeterminismCuda, OtherWorkOnTheDeviceChangesNoBit) {
 
 TEST_F(DeterminismCuda, WhatTheWorkspaceHeldChangesNoBit) {
   Random random(27);
-  for (const int32_t activations : {MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP8}) {
+  for (const auto& [weights, activations] : {std::pair{MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16},
+                                             {MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_NVFP4},
+                                             {MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP8},
+                                             {MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_FP8_PER_TOKEN}}) {
     const RandomLayer drawn =
-        sized_layer(random, MOE4J_FORMAT_NVFP4, activations, MOE4J_SWIGLU, 224, 96, 7, 3);
+        sized_layer(random, weights, activations, MOE4J_SWIGLU, 224, 96, 7, 3);
     const Layer layer = drawn.load(device());
     for (const int64_t tokens : {1, 8, 50, 1100}) {
       const RandomInputs inputs(random, drawn, tokens);

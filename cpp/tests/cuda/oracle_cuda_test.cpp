@@ -9,8 +9,8 @@ namespace moe4j::test {
 namespace {
 
 constexpr int32_t kWeightFormats[] = {MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4};
-constexpr int32_t kActivationFormats[] = {MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4,
-                                          MOE4J_FORMAT_MXFP8};
+constexpr int32_t kActivationFormats[] = {MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP8,
+                                          MOE4J_FORMAT_FP8_PER_TOKEN};
 constexpr int32_t kActivations[] = {MOE4J_SWIGLU, MOE4J_GEGLU, MOE4J_RELU2, MOE4J_IDENTITY,
                                     MOE4J_SITU};
 
@@ -179,7 +179,8 @@ TEST_F(OracleCuda, AgreesOnSmallCases) {
                                              {MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16},
                                              {MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_BF16},
                                              {MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_NVFP4},
-                                             {MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_MXFP8}}) {
+                                             {MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_MXFP8},
+                                             {MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_FP8_PER_TOKEN}}) {
     const RandomLayer drawn =
         sized_layer(random, weights, activations, MOE4J_SWIGLU, 1408, 64, 3, 2);
     expect_oracle_output(random, drawn, 5);

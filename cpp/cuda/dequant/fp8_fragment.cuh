@@ -1,0 +1,50 @@
+// From MXFP4 weights in FP8 order to the A operand of wgmma m64nNk32 e4m3; the order is
+// pack_fp8.cu's.
+//
+// A block's eight magnitudes, times the block's power of two, are eight bytes in two registers: the
+// codes' low bits are selectors of a byte permutation that looks four of them up at once.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/weight_layout.hpp"
+
+namespace moe4j::cuda {
+
+/** A lane's share of one strip of one tile (16 rows x 64 K). */
+struct Fp8Fragment {
+  static constexpr StripLayout kLayout = strip_layout(MOE4J_FORMAT_MXFP4);
+  static constexpr int kTileBytes = kLayout.tile_bytes();
+
+  uint4 codes;      // words x, z of row g, y, w of row g + 8; x, y of the first 32 K
+  uint32_t scales;  // bytes 0, 1 of row g; 2, 3 of row g + 8
+
+  static __device__ __forceinline__ Fp8Fragment load_shared(const uint8_t* tile, int strip,
+                                                            int lane) {
+    return {*reinterpret_cast<const uint4*>(tile + strip * kLayout.code_bytes + lane * 16),
+            *reinterpret_cast<const uint32_t*>(tile + kStripsPerTile * kLayout.code_bytes +
+                                               strip * kLayout.scale_bytes + (lane >> 2) * 4)};
+  }
+
+  /** The A registers of K 32 kStep .. 32 kStep + 31. */
+  template <int kStep>
+  __device__ __forceinline__ void unpack(uint32_t (&a)[4]) const {
+    look_up(kStep == 0 ? codes.x : codes.z, __byte_perm(scales, 0, 0x4440 | kStep), a[0], a[2]);
+    look_up(kStep == 0 ? codes.y : codes.w, __byte_perm(scales, 0, 0x4440 | (kStep + 2)), a[1],
+            a[3]);
+  }
+
+ private:
+  /** Eight codes, each times 2^(exponent - 5): an exponent step is 8 in E4M3's code. */
+  static __device__ __forceinline__ void look_up(uint32_t word, uint32_t exponent, uint32_t& first,
+                                                 uint32_t& second) {
+    const uint32_t low = 0x14100800u + exponent * 0x08080800u;   // 0, 0.5, 1, 1.5
+    const uint32_t high = 0x24201C18u + exponent * 0x08080808u;  // 2, 3, 4, 6
+    constexpr uint32_t kSigns = 0x80808080u;
+    const uint32_t selectors = word & 0x77777777u;
+    first = __byte_perm(low, high, selectors) | (word & kSigns);
+    second = __byte_perm(low, high, selectors >> 16) | ((word << 4) & kSigns);
+  }
+};
+
+}  // namespace moe4j::cuda

@@ -1,0 +1,121 @@
+// Prepared MXFP4 weights into the order of fp8_layout.hpp, in place: every lane permutes its own
+// bits.
+#include "cuda/fp8_layout.hpp"
+#include "cuda/kernels.hpp"
+
+namespace moe4j::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+constexpr StripLayout kStrip = strip_layout(MOE4J_FORMAT_MXFP4);
+
+/** A BF16 exponent, made by prepare_fp4, that a scale of its row's products can be made from. */
+constexpr int32_t kSmallestField = 128;
+
+/** A row of the prepared weights, by its place in a strip. */
+struct StripRow {
+  int strip;
+  int g;
+  int half;  // rows g, g + 8
+
+  static __device__ StripRow of(int row) {
+    return {row / kStripRows, row % 8, row % kStripRows / 8};
+  }
+  __device__ int scale_offset(int block) const {
+    return kStripsPerTile * kStrip.code_bytes + strip * kStrip.scale_bytes + g * 4 + half * 2 +
+           block;
+  }
+};
+
+/** Whether a block of 32 K of a row has codes other than 0 and -0. */
+__device__ bool has_codes(const uint8_t* tile, const StripRow& row, int block) {
+  // Magnitudes of row g: bits 0-2, 6-8 of each half of a word; of row g + 8: bits 3-5, 9-11.
+  const uint32_t magnitudes = row.half == 0 ? 0x01C701C7u : 0x0E380E38u;
+  const auto* codes =
+      reinterpret_cast<const uint4*>(tile + row.strip * kStrip.code_bytes) + row.g * 4;
+  uint32_t any = 0;
+  for (int t = 0; t < 4; ++t) {
+    any |= block == 0 ? codes[t].x | codes[t].y : codes[t].z | codes[t].w;
+  }
+  return (any & magnitudes) != 0;
+}
+
+/** Block = 64 rows of one expert; thread = row and block of 32 K. Zeroes `fits` if a row cannot. */
+__global__ void __launch_bounds__(kThreads)
+    survey_rows(const uint8_t* weights, WeightLayout layout, float* row_scales, int32_t* fits) {
+  const StripRow row = StripRow::of(static_cast<int>(threadIdx.x) / 2);
+  const int block = static_cast<int>(threadIdx.x) % 2;
+  const uint8_t* tile = weights + static_cast<int64_t>(blockIdx.x) * layout.row_block_bytes();
+  int32_t largest = 0;
+  int32_t smallest = 255;
+  for (int32_t k_block = 0; k_block < layout.k_blocks; ++k_block, tile += layout.tile_bytes) {
+    const int32_t field = tile[row.scale_offset(block)];
+    if (field == 0 || !has_codes(tile, row, block)) continue;
+    largest = max(largest, field);
+    smallest = min(smallest, field);
+  }
+  largest = max(largest, __shfl_xor_sync(0xFFFFFFFFu, largest, 1));
+  smallest = min(smallest, __shfl_xor_sync(0xFFFFFFFFu, smallest, 1));
+  if (largest == 0) largest = 254;  // a row of zeros
+  if (largest - min(smallest, largest) > kFp8LargestExponent || largest < kSmallestField) *fits = 0;
+  if (block == 0) {
+    // A code times 2^(field - 254), which prepare_fp4 meant, is what the look-up gives times this;
+    // ExpertScalars takes products to be 2 too large.
+    row_scales[static_cast<int64_t>(blockIdx.x) * kTileRows + threadIdx.x / 2] =
+        ldexpf(1.0f, largest - 254 - (kFp8LargestExponent - 5) + 1);
+  }
+}
+
+/** The word of row g (half 0) or g + 8 of 32 K, from the two words of 16 K each. */
+__device__ uint32_t pack_word(uint32_t lower, uint32_t upper, int half) {
+  const int magnitude_bits[2] = {half == 0 ? 6 : 3, half == 0 ? 0 : 9};  // of elements k, k + 8
+  const int sign_bits[2] = {half == 0 ? 15 : 12, half == 0 ? 14 : 13};
+  uint32_t packed = 0;
+  for (int i = 0; i < 8; ++i) {
+    const uint32_t word = (i < 4 ? lower : upper) >> (i % 2 * 16);
+    const uint32_t magnitude = word >> magnitude_bits[i / 2 % 2] & 7;
+    const uint32_t sign = word >> sign_bits[i / 2 % 2] & 1;
+    packed |= magnitude << (4 * i) | sign << (i < 4 ? 8 * i + 7 : 8 * (i - 4) + 3);
+  }
+  return packed;
+}
+
+/** Block = a tile; thread = lane of a strip. */
+__global__ void __launch_bounds__(kThreads)
+    pack_tiles(uint8_t* weights, WeightLayout layout, const float* row_scales) {
+  uint8_t* tile = weights + static_cast<int64_t>(blockIdx.y) * layout.row_block_bytes() +
+                  static_cast<int64_t>(blockIdx.x) * layout.tile_bytes;
+  auto* codes = reinterpret_cast<uint4*>(tile) + threadIdx.x;
+  const uint4 word = *codes;
+  *codes = make_uint4(pack_word(word.x, word.y, 0), pack_word(word.x, word.y, 1),
+                      pack_word(word.z, word.w, 0), pack_word(word.z, word.w, 1));
+  const int row = static_cast<int>(threadIdx.x) / 2;
+  uint8_t& scale = tile[StripRow::of(row).scale_offset(static_cast<int>(threadIdx.x) % 2)];
+  const float row_scale = row_scales[static_cast<int64_t>(blockIdx.y) * kTileRows + row];
+  const int32_t largest = ilogbf(row_scale) + 254 + (kFp8LargestExponent - 5) - 1;
+  // Blocks below 0 have no codes.
+  scale = static_cast<uint8_t>(max(0, scale - largest + kFp8LargestExponent));
+}
+
+}  // namespace
+
+void launch_survey_rows(Chain& chain, const uint8_t* weights, const WeightLayout& layout,
+                        int32_t experts, float* row_scales, int32_t* fits) {
+  survey_rows<<<static_cast<unsigned>(experts * layout.row_blocks), kThreads, 0, chain.stream()>>>(
+      weights, layout, row_scales, fits);
+  chain.check("survey_rows");
+}
+
+void launch_pack_fp8(Chain& chain, uint8_t* weights, const WeightLayout& layout, int32_t experts,
+                     const float* row_scales) {
+  for (int32_t e = 0; e < experts; ++e) {
+    const dim3 grid(static_cast<unsigned>(layout.k_blocks),
+                    static_cast<unsigned>(layout.row_blocks));
+    pack_tiles<<<grid, kThreads, 0, chain.stream()>>>(
+        weights + e * layout.expert_bytes(), layout,
+        row_scales + static_cast<int64_t>(e) * layout.row_blocks * kTileRows);
+  }
+  chain.check("pack_tiles");
+}
+
+}  // namespace moe4j::cuda

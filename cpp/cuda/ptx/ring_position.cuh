@@ -1,0 +1,21 @@
+// Walking a ring of stages.
+#pragma once
+
+#include <cstdint>
+
+namespace moe4j::cuda {
+
+/** Position in a ring: the stage, and the parity of its barriers' phase. */
+template <int kStages>
+struct RingPosition {
+  uint32_t stage = 0;
+  uint32_t parity = 0;
+  __device__ __forceinline__ void advance() {
+    if (++stage == kStages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+}  // namespace moe4j::cuda
