@@ -111,6 +111,15 @@ struct GroupedGemm {
   Epilogue epilogue;
 };
 
+/** The same for few tokens: blocks sort the routing out for themselves. */
+struct NarrowGemm {
+  GroupedGemm gemm;  // without offsets; GEMM1: without tokens
+  Routing routing;
+  const uint8_t* rows;  // GEMM1: BF16 [T, K]
+  int64_t row_bytes;
+  int32_t* pair_row;  // GEMM1: Permutation's, written for finalize
+};
+
 /** A whole layer for up to eight tokens: what the decode kernels need. */
 struct DecodeLayer {
   Routing routing;

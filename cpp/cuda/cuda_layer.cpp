@@ -102,7 +102,8 @@ class CudaLayer final : public Layer {
     const Tactic& row = tactic(id);
     if (prepared_->is_fp8() != (row.family == Family::kSm90Fp8)) return false;
     return family_runs_on(row.family, context_.compute_capability) &&
-           (row.family != Family::kDecode || decode_suits(desc(), tokens));
+           (row.family != Family::kDecode || decode_suits(desc(), tokens)) &&
+           (row.family != Family::kSm90Narrow || narrow_suits(desc(), tokens));
   }
 
   Status check(int32_t id, int64_t tokens) const {

@@ -5,6 +5,7 @@
 // of bits below its own, and a bit that is already set betrays an expert chosen twice. Setting bits
 // has no order that could change from run to run. Up to 1024 tokens one block does everything;
 // beyond, a first kernel leaves each block's counts for all blocks of the second.
+#include "cuda/block_scan.cuh"
 #include "cuda/kernels.hpp"
 #include "cuda/ptx/grid_dependency.cuh"
 #include "cuda/routing.cuh"
@@ -63,24 +64,6 @@ __device__ uint64_t mark(const Routing& routing, const Bitmaps& maps, int64_t to
   return contributes;
 }
 
-/** Exclusive sums of values[0..count), the total in values[count]. By the first warp. */
-__device__ void exclusive_scan(int32_t* values, int32_t count) {
-  const int32_t lane = static_cast<int32_t>(threadIdx.x);
-  int32_t carry = 0;
-  for (int32_t base = 0; base < count; base += 32) {
-    const int32_t mine = base + lane < count ? values[base + lane] : 0;
-    int32_t sum = mine;
-#pragma unroll
-    for (int32_t step = 1; step < 32; step *= 2) {
-      const int32_t below = __shfl_up_sync(0xFFFFFFFFu, sum, step);
-      if (lane >= step) sum += below;
-    }
-    if (base + lane < count) values[base + lane] = carry + sum - mine;
-    carry += __shfl_sync(0xFFFFFFFFu, sum, 31);
-  }
-  if (lane == 0) values[count] = carry;
-}
-
 __global__ void __launch_bounds__(kThreads, 1)
     permute_count(const Routing routing, int32_t* chunk_counts) {
   extern __shared__ __align__(16) uint8_t shared[];
@@ -125,9 +108,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       maps.totals[e] = total;
     }
   }
-  __syncthreads();
-  if (threadIdx.x < 32) exclusive_scan(maps.totals, maps.experts);
-  __syncthreads();
+  exclusive_scan(maps.totals, maps.experts);
   if (blockIdx.x == 0) {
     for (int32_t e = static_cast<int32_t>(threadIdx.x); e <= maps.experts; e += kThreads) {
       out.offsets[e] = maps.totals[e];

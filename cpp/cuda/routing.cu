@@ -2,7 +2,9 @@
 //
 // A method is a score that ranks and a score that weighs, as on the host. Where the ranking score
 // grows with the logit the logit itself ranks; sigmoid + bias is computed in F64, so that choices
-// are those of the formulas. A NaN logit (or bias) takes its expert out of the competition.
+// are those of the formulas. Loops stay rolled where they can: a kernel that runs for microseconds
+// reads its instructions from memory, at the latency of memory. A NaN logit (or bias) takes its
+// expert out of the competition.
 #include <math_constants.h>
 
 #include "cuda/gemm/epilogue.cuh"
@@ -52,24 +54,29 @@ __device__ __forceinline__ bool has_bias(int32_t method) {
   return method == MOE4J_ROUTING_DEEPSEEK_V3 || method == MOE4J_ROUTING_MINIMAX2;
 }
 
-struct Candidate {
-  double rank;
-  int32_t id;  // INT32_MAX: none
+/** An image of a rank (no NaN) in the same order, never 0. */
+__device__ __forceinline__ uint64_t key_of(double rank) {
+  const int64_t bits = __double_as_longlong(rank + 0.0);  // no -0
+  return static_cast<uint64_t>(bits < 0 ? ~bits : bits | INT64_MIN);
+}
 
-  __device__ __forceinline__ bool beats(const Candidate& other) const {
-    if (other.id == INT32_MAX) return id != INT32_MAX;
-    if (id == INT32_MAX) return false;
-    return rank > other.rank || (rank == other.rank && id < other.id);
-  }
+__device__ __forceinline__ double rank_of(uint64_t key) {
+  const auto bits = static_cast<int64_t>(key);
+  return __longlong_as_double(bits < 0 ? bits & INT64_MAX : ~bits);
+}
+
+struct Candidate {
+  uint64_t key;
+  int32_t id;  // INT32_MAX: none
 };
 
-__device__ __forceinline__ Candidate best_of_warp(Candidate mine) {
-  for (int step = 16; step > 0; step /= 2) {
-    const Candidate other = {__shfl_xor_sync(kAllLanes, mine.rank, step),
-                             __shfl_xor_sync(kAllLanes, mine.id, step)};
-    if (other.beats(mine)) mine = other;
-  }
-  return mine;
+/** The largest key, and of equal ones the lowest id. */
+__device__ __forceinline__ Candidate best_of_warp(const Candidate& mine) {
+  const auto high = static_cast<uint32_t>(mine.key >> 32);
+  const uint32_t best_high = __reduce_max_sync(kAllLanes, high);
+  const uint32_t low = high == best_high ? static_cast<uint32_t>(mine.key) : 0;
+  const uint64_t best = uint64_t{best_high} << 32 | __reduce_max_sync(kAllLanes, low);
+  return {best, __reduce_min_sync(kAllLanes, mine.key == best ? mine.id : INT32_MAX)};
 }
 
 __device__ __forceinline__ double sum_of_warp(double value) {
@@ -87,21 +94,24 @@ __device__ __forceinline__ double max_of_warp(double value) {
 /** Lane l holds experts l, l + 32, ...: item i is expert l + 32 i. */
 template <int kItems>
 struct TokenScores {
-  double rank[kItems];
-  uint32_t alive = 0;  // bit i: item i is in the competition
+  uint64_t key[kItems];  // of its rank; 0: not in the competition
 
-  __device__ __forceinline__ Candidate best(int lane) const {
+  /** Of the experts that `accepts` says. */
+  template <class Accepts>
+  __device__ __forceinline__ Candidate best(int lane, Accepts&& accepts) const {
     Candidate best = {0, INT32_MAX};
 #pragma unroll
     for (int i = 0; i < kItems; ++i) {
-      const Candidate mine = {rank[i], (alive >> i & 1) != 0 ? lane + 32 * i : INT32_MAX};
-      if (mine.beats(best)) best = mine;
+      if (key[i] > best.key && accepts(lane + 32 * i)) best = {key[i], lane + 32 * i};
     }
     return best_of_warp(best);
   }
 
   __device__ __forceinline__ void remove(int32_t id, int lane) {
-    if (id % 32 == lane) alive &= ~(1u << (id / 32));
+#pragma unroll
+    for (int i = 0; i < kItems; ++i) {
+      if (lane + 32 * i == id) key[i] = 0;
+    }
   }
 };
 
@@ -110,32 +120,32 @@ template <int kItems>
 __device__ void keep_groups(const LogitRouting& args, TokenScores<kItems>& scores, int lane,
                             double* group_scores) {
   const int32_t size = args.num_experts / args.n_group;
+#pragma unroll 1
   for (int32_t group = 0; group < args.n_group; ++group) {
-    TokenScores<kItems> members = scores;
-#pragma unroll
-    for (int i = 0; i < kItems; ++i) {
-      if ((lane + 32 * i) / size != group) members.alive &= ~(1u << i);
-    }
-    const Candidate first = members.best(lane);
-    if (first.id != INT32_MAX) members.remove(first.id, lane);
-    const Candidate second = members.best(lane);
+    const int32_t begin = group * size;
+    const auto is_member = [&](int32_t e) { return e >= begin && e < begin + size; };
+    const Candidate first = scores.best(lane, is_member);
+    const Candidate second =
+        scores.best(lane, [&](int32_t e) { return is_member(e) && e != first.id; });
     if (lane == 0) {
-      group_scores[group] = first.id == INT32_MAX    ? -CUDART_INF
-                            : second.id == INT32_MAX ? (size == 1 ? first.rank : -CUDART_INF)
-                                                     : first.rank + second.rank;
+      group_scores[group] = first.id == INT32_MAX ? -CUDART_INF
+                            : second.id == INT32_MAX
+                                ? (size == 1 ? rank_of(first.key) : -CUDART_INF)
+                                : rank_of(first.key) + rank_of(second.key);
     }
   }
   __syncwarp();
 #pragma unroll
   for (int i = 0; i < kItems; ++i) {
-    if ((scores.alive >> i & 1) == 0) continue;
+    if (scores.key[i] == 0) continue;
     const int32_t group = (lane + 32 * i) / size;
     int32_t better = 0;
+#pragma unroll 1
     for (int32_t other = 0; other < args.n_group; ++other) {
       better += group_scores[other] > group_scores[group] ||
                 (group_scores[other] == group_scores[group] && other < group);
     }
-    if (better >= args.topk_group) scores.alive &= ~(1u << i);
+    if (better >= args.topk_group) scores.key[i] = 0;
   }
 }
 
@@ -156,18 +166,18 @@ __global__ void __launch_bounds__(kWarpsPerBlock * 32) route(const LogitRouting 
   for (int i = 0; i < kItems; ++i) {
     const int32_t e = lane + 32 * i;
     logits[i] = 0;
-    scores.rank[i] = 0;
+    scores.key[i] = 0;
     if (e >= args.num_experts) continue;
     const int64_t index = token * args.num_experts + e;
     logits[i] = args.logits_are_bf16 ? load_bf16(static_cast<const uint16_t*>(args.logits) + index)
                                      : static_cast<const float*>(args.logits)[index];
-    scores.rank[i] = logits[i];
+    double rank = logits[i];
     if (has_bias(args.method)) {
-      scores.rank[i] = 1 / (1 + exp(-static_cast<double>(logits[i])));
-      if (args.bias != nullptr) scores.rank[i] += static_cast<double>(args.bias[e]);
+      rank = 1 / (1 + exp(-rank));
+      if (args.bias != nullptr) rank += static_cast<double>(args.bias[e]);
     }
-    if (isnan(scores.rank[i]) || isnan(logits[i])) continue;
-    scores.alive |= 1u << i;
+    if (isnan(rank) || isnan(logits[i])) continue;
+    scores.key[i] = key_of(rank);
     largest = fmax(largest, static_cast<double>(logits[i]));
   }
 
@@ -178,7 +188,7 @@ __global__ void __launch_bounds__(kWarpsPerBlock * 32) route(const LogitRouting 
     softmax_sum = 0;
 #pragma unroll
     for (int i = 0; i < kItems; ++i) {
-      if ((scores.alive >> i & 1) == 0) continue;
+      if (scores.key[i] == 0) continue;
       softmax_sum += logits[i] == largest ? 1.0 : exp(static_cast<double>(logits[i]) - largest);
     }
     softmax_sum = sum_of_warp(softmax_sum);
@@ -189,8 +199,9 @@ __global__ void __launch_bounds__(kWarpsPerBlock * 32) route(const LogitRouting 
 
   // Lane s keeps slot s.
   int32_t my_id = -1;
+#pragma unroll 1
   for (int32_t s = 0; s < args.top_k; ++s) {
-    const Candidate best = scores.best(lane);
+    const Candidate best = scores.best(lane, [](int32_t) { return true; });
     if (best.id == INT32_MAX) break;
     scores.remove(best.id, lane);
     if (lane == s) my_id = best.id;

@@ -5,6 +5,7 @@
 #include <initializer_list>
 
 #include "cuda/gemm/decode_limits.hpp"
+#include "cuda/gemm/narrow_limits.hpp"
 #include "cuda/weight_layout.hpp"
 
 namespace moe4j::cuda {
@@ -26,6 +27,9 @@ constexpr Tactic kRows[] = {
 #define MOE4J_SM90_FP8(name, blocks, consumers, stages, ...) \
   {name, Family::kSm90Fp8, 0, last_of({__VA_ARGS__}), (consumers)*kTileRows, 1},
 #include "tactics/sm90_fp8.def"
+#define MOE4J_SM90_NARROW(name, tokens, row_blocks, ...) \
+  {name, Family::kSm90Narrow, 0, tokens, (row_blocks)*kTileRows, 1},
+#include "tactics/sm90_narrow.def"
 };
 constexpr int32_t kCount = sizeof(kRows) / sizeof(kRows[0]);
 
@@ -54,10 +58,15 @@ int32_t num_tactics() noexcept { return kCount; }
 
 const Tactic& tactic(int32_t id) noexcept { return kTable[static_cast<size_t>(id)]; }
 
-int32_t fallback_tactic() noexcept { return first_of(Family::kSm80Grouped, 0); }
+int32_t fallback_tactic(const Tactic& tactic) noexcept {
+  return first_of(
+      tactic.family == Family::kSm90Narrow ? Family::kSm90Grouped : Family::kSm80Grouped,
+      tactic.tokens);
+}
 
 bool family_runs_on(Family family, int32_t compute_capability) noexcept {
-  const bool hopper = family == Family::kSm90Grouped || family == Family::kSm90Fp8;
+  const bool hopper =
+      family == Family::kSm90Grouped || family == Family::kSm90Fp8 || family == Family::kSm90Narrow;
   return hopper ? compute_capability == 90 : compute_capability >= 80;
 }
 
@@ -73,6 +82,13 @@ bool decode_suits(const moe4j_layer_desc& desc, int64_t tokens) noexcept {
          desc.hidden_size % kTileK == 0 && desc.intermediate_size % kTileK == 0 &&
          desc.activation_format == MOE4J_FORMAT_BF16 &&
          decode_shared_bytes(tokens, desc.hidden_size) <= kMaxDecodeShared;
+}
+
+bool narrow_suits(const moe4j_layer_desc& desc, int64_t tokens) noexcept {
+  return tokens <= kNarrowTokens &&
+         desc.local_num_experts + desc.num_fused_shared_experts <= kNarrowExperts &&
+         desc.hidden_size % kTileK == 0 && desc.intermediate_size % kTileK == 0 &&
+         desc.weight_format != MOE4J_FORMAT_BF16 && desc.activation_format == MOE4J_FORMAT_BF16;
 }
 
 int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens, int32_t compute_capability,
@@ -95,6 +111,9 @@ int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens, int32_t com
   if (!hopper) {
     return first_of(Family::kSm80Grouped,
                     static_cast<int32_t>(std::min<int64_t>(2 * per_expert, 64)));
+  }
+  if (narrow_suits(desc, tokens) && per_expert <= 24) {
+    return first_of(Family::kSm90Narrow, per_expert <= 8 ? 16 : 32);
   }
   return first_of(Family::kSm90Grouped, per_expert <= 2     ? 16
                                         : per_expert <= 18  ? 32
@@ -138,6 +157,17 @@ GroupedInstance grouped_instance(const Tactic& tactic, int32_t weight_format,
     return down ? sm90_grouped_instance<kFormat, Projection::kDown>(tactic.row)
                 : sm90_grouped_instance<kFormat, Projection::kGateUp>(tactic.row);
   });
+}
+
+NarrowInstance narrow_instance(const Tactic& tactic, int32_t weight_format,
+                               Projection projection) noexcept {
+  const bool down = projection == Projection::kDown;
+  if (weight_format == MOE4J_FORMAT_NVFP4) {
+    return down ? sm90_narrow_instance<MOE4J_FORMAT_NVFP4, Projection::kDown>(tactic.row)
+                : sm90_narrow_instance<MOE4J_FORMAT_NVFP4, Projection::kGateUp>(tactic.row);
+  }
+  return down ? sm90_narrow_instance<MOE4J_FORMAT_MXFP4, Projection::kDown>(tactic.row)
+              : sm90_narrow_instance<MOE4J_FORMAT_MXFP4, Projection::kGateUp>(tactic.row);
 }
 
 DecodeKernel decode_gate_up_kernel(const Tactic& tactic, int32_t weight_format) noexcept {

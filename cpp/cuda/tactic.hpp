@@ -1,4 +1,4 @@
-// The tactics of CUDA devices: tactics/sm80.def, sm90.def and sm90_fp8.def as one table.
+// The tactics of CUDA devices: tactics/sm*.def as one table.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace moe4j::cuda {
 
-enum class Family { kSm80Grouped, kSm90Grouped, kSm90Fp8, kDecode };
+enum class Family { kSm80Grouped, kSm90Grouped, kSm90Fp8, kSm90Narrow, kDecode };
 
 struct Tactic {
   const char* name;
@@ -23,8 +23,8 @@ struct Tactic {
 int32_t num_tactics() noexcept;
 const Tactic& tactic(int32_t id) noexcept;
 
-/** The tactic that decode tactics use where they cannot run. */
-int32_t fallback_tactic() noexcept;
+/** The grouped tactic that a decode or narrow one uses for launches that it cannot run. */
+int32_t fallback_tactic(const Tactic& tactic) noexcept;
 
 bool family_runs_on(Family family, int32_t compute_capability) noexcept;
 
@@ -33,6 +33,9 @@ bool fp8_suits(const moe4j_layer_desc& desc, int32_t compute_capability) noexcep
 
 /** Whether the layer and token count suit the decode kernels, whatever the call's options. */
 bool decode_suits(const moe4j_layer_desc& desc, int64_t tokens) noexcept;
+
+/** Whether the layer and token count suit the narrow kernels, whatever the call's options. */
+bool narrow_suits(const moe4j_layer_desc& desc, int64_t tokens) noexcept;
 
 /**
  * The tactic that a layer uses unless it is tuned, from the tokens an expert sees on average: a
@@ -44,6 +47,8 @@ int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens, int32_t com
 
 GroupedInstance grouped_instance(const Tactic& tactic, int32_t weight_format,
                                  Projection projection) noexcept;
+NarrowInstance narrow_instance(const Tactic& tactic, int32_t weight_format,
+                               Projection projection) noexcept;
 DecodeKernel decode_gate_up_kernel(const Tactic& tactic, int32_t weight_format) noexcept;
 DecodeKernel decode_down_kernel(int32_t weight_format) noexcept;
 

@@ -4,6 +4,7 @@
 
 #include "cuda/fp8_layout.hpp"
 #include "cuda/gemm/decode_limits.hpp"
+#include "cuda/gemm/narrow_limits.hpp"
 #include "cuda/kernels.hpp"
 #include "launchers/activation.hpp"
 #include "support/limits.hpp"
@@ -144,8 +145,14 @@ class FusedMoe {
     const Tactic& chosen = tactic(args_.tactic);
     if (chosen.family == Family::kDecode && decode_can_run()) {
       decode(chosen);
+    } else if (chosen.family == Family::kSm90Narrow && narrow_can_run()) {
+      narrow(Projection::kGateUp, gate_up());
+      narrow(Projection::kDown, down());
+      if (args_.do_finalize != 0) finalize();
     } else {
-      const int32_t id = chosen.family == Family::kDecode ? fallback_tactic() : args_.tactic;
+      const bool falls_back =
+          chosen.family == Family::kDecode || chosen.family == Family::kSm90Narrow;
+      const int32_t id = falls_back ? fallback_tactic(chosen) : args_.tactic;
       launch_permute(chain_, routing_, workspace_.chunk_counts, workspace_.permutation);
       fill_x();
       grouped(id, Projection::kGateUp, gate_up());
@@ -213,6 +220,26 @@ class FusedMoe {
     chain_.launch("decode_down", decode_down_kernel(desc_.weight_format),
                   dim3(static_cast<unsigned>(ceil_div(desc_.hidden_size, kStripRows))),
                   kDecodeThreads, 0, decode);
+  }
+
+  /** Options that need the permutation in memory, or tokens other than the caller's rows. */
+  bool narrow_can_run() const {
+    return args_.hidden_states_format == MOE4J_FORMAT_BF16 && args_.per_token_scale == nullptr &&
+           args_.gemm1_lora_delta == nullptr;
+  }
+
+  void narrow(Projection projection, const GroupedGemm& gemm) {
+    const Tactic& chosen = tactic(args_.tactic);
+    const NarrowInstance instance = narrow_instance(chosen, desc_.weight_format, projection);
+    NarrowGemm args = {};
+    args.gemm = gemm;
+    args.routing = routing_;
+    args.rows = static_cast<const uint8_t*>(args_.hidden_states);
+    args.row_bytes = desc_.hidden_size * int64_t{2};
+    args.pair_row = workspace_.permutation.pair_row;
+    chain_.launch(chosen.name, instance.kernel, dim3(blocks_for(args_.tactic, projection, gemm)),
+                  instance.threads, instance.shared_bytes + narrow_table_bytes(layer_.experts()),
+                  args);
   }
 
   /** Whether h is quantized from F32, and decoded to BF16. */
@@ -328,14 +355,17 @@ class FusedMoe {
   void grouped(int32_t id, Projection projection, const GroupedGemm& gemm) {
     const Tactic& chosen = tactic(id);
     const GroupedInstance instance = grouped_instance(chosen, desc_.weight_format, projection);
-    // No more blocks than tiles there can be.
+    chain_.launch(chosen.name, instance.kernel, dim3(blocks_for(id, projection, gemm)),
+                  instance.threads, instance.shared_bytes + schedule_bytes(layer_.experts()), gemm);
+  }
+
+  /** Of a persistent kernel: no more than tiles there can be. */
+  unsigned blocks_for(int32_t id, Projection projection, const GroupedGemm& gemm) const {
+    const Tactic& chosen = tactic(id);
     const int64_t rows = max_rows(desc_, args_.tokens);
     const int64_t token_tiles = std::min<int64_t>(rows, layer_.experts() + rows / chosen.tokens);
     const int64_t tiles = token_tiles * ceil_div(gemm.layout.row_blocks * kTileRows, chosen.rows);
-    const auto blocks =
-        static_cast<unsigned>(std::min<int64_t>(plan_.grouped_blocks(id, projection), tiles));
-    chain_.launch(chosen.name, instance.kernel, dim3(blocks), instance.threads,
-                  instance.shared_bytes + schedule_bytes(layer_.experts()), gemm);
+    return static_cast<unsigned>(std::min<int64_t>(plan_.grouped_blocks(id, projection), tiles));
   }
 
   void finalize() {
@@ -400,12 +430,21 @@ Status LaunchPlan::make(const CudaContext& context, const moe4j_layer_desc& desc
       continue;
     }
     for (const Projection projection : {Projection::kGateUp, Projection::kDown}) {
+      int32_t* const blocks = &plan->grouped_blocks_[i][projection == Projection::kDown];
+      if (row.family == Family::kSm90Narrow) {
+        if (!narrow_suits(desc, 1)) continue;
+        const NarrowInstance instance = narrow_instance(row, desc.weight_format, projection);
+        MOE4J_RETURN_IF_ERROR(
+            count_blocks(reinterpret_cast<const void*>(instance.kernel), instance.threads,
+                         instance.shared_bytes + narrow_table_bytes(experts),
+                         instance.shared_bytes + narrow_table_bytes(kNarrowExperts), blocks));
+        continue;
+      }
       const GroupedInstance instance = grouped_instance(row, desc.weight_format, projection);
       MOE4J_RETURN_IF_ERROR(
           count_blocks(reinterpret_cast<const void*>(instance.kernel), instance.threads,
                        instance.shared_bytes + schedule_bytes(experts),
-                       instance.shared_bytes + schedule_bytes(kMaxExperts + kMaxTopK),
-                       &plan->grouped_blocks_[i][projection == Projection::kDown]));
+                       instance.shared_bytes + schedule_bytes(kMaxExperts + kMaxTopK), blocks));
     }
   }
   return Status::ok();

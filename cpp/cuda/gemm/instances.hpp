@@ -1,6 +1,6 @@
 // The kernels that tactics/*.def instantiate, as addresses. Each weight format is compiled in
 // translation units of its own, with MOE4J_INSTANCE_FORMAT (and MOE4J_INSTANCE_PROJECTION):
-// sm80_grouped.cu, sm90_grouped.cu and sm80_decode.cu.
+// sm80_grouped.cu, sm90_grouped.cu, sm90_narrow.cu and sm80_decode.cu.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 namespace moe4j::cuda {
 
 using GroupedKernel = void (*)(const GroupedGemm);
+using NarrowKernel = void (*)(const NarrowGemm);
 using DecodeKernel = void (*)(const DecodeLayer);
 
 /** How a grouped kernel is launched. */
@@ -17,6 +18,12 @@ struct GroupedInstance {
   GroupedKernel kernel;
   int32_t threads;
   int32_t shared_bytes;  // without the schedule's
+};
+
+struct NarrowInstance {
+  NarrowKernel kernel;
+  int32_t threads;
+  int32_t shared_bytes;  // without the table's and the schedule's
 };
 
 /** `row` counts the MOE4J_SM80_GROUPED rows of tactics/sm80.def. */
@@ -30,6 +37,10 @@ GroupedInstance sm90_grouped_instance(int row);
 /** MXFP4 weights packed for FP8; `row` counts the rows of tactics/sm90_fp8.def. */
 template <Projection kProjection>
 GroupedInstance sm90_fp8_grouped_instance(int row);
+
+/** `row` counts the rows of tactics/sm90_narrow.def. FP4 weights only. */
+template <int kFormat, Projection kProjection>
+NarrowInstance sm90_narrow_instance(int row);
 
 /** `row` counts the MOE4J_DECODE rows of tactics/sm80.def. */
 template <int kFormat>

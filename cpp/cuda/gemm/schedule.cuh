@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "cuda/arguments.hpp"
+#include "cuda/block_scan.cuh"
 
 namespace moe4j::cuda {
 
@@ -30,12 +31,9 @@ class Schedule {
       : first_tile_(shared), offsets_(offsets), experts_(experts), row_tiles_(row_tiles) {
     for (int32_t e = static_cast<int32_t>(threadIdx.x); e < experts;
          e += static_cast<int32_t>(blockDim.x)) {
-      shared[e + 1] = (offsets[e + 1] - offsets[e] + max_tokens - 1) / max_tokens;
+      shared[e] = (offsets[e + 1] - offsets[e] + max_tokens - 1) / max_tokens;
     }
-    if (threadIdx.x == 0) shared[0] = 0;
-    __syncthreads();
-    if (threadIdx.x < 32) inclusive_scan(shared + 1, experts);
-    __syncthreads();
+    exclusive_scan(shared, experts);
     size_ = shared[experts] * row_tiles;
   }
 
@@ -64,22 +62,6 @@ class Schedule {
   }
 
  private:
-  static __device__ void inclusive_scan(int32_t* values, int32_t count) {
-    const int32_t lane = static_cast<int32_t>(threadIdx.x);
-    int32_t carry = 0;
-    for (int32_t base = 0; base < count; base += 32) {
-      int32_t sum = base + lane < count ? values[base + lane] : 0;
-#pragma unroll
-      for (int32_t step = 1; step < 32; step *= 2) {
-        const int32_t before = __shfl_up_sync(0xFFFFFFFFu, sum, step);
-        if (lane >= step) sum += before;
-      }
-      sum += carry;
-      if (base + lane < count) values[base + lane] = sum;
-      carry = __shfl_sync(0xFFFFFFFFu, sum, 31);
-    }
-  }
-
   const int32_t* first_tile_;  // [experts + 1]
   const int32_t* offsets_;
   int32_t experts_;

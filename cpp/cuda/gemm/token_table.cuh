@@ -1,0 +1,101 @@
+// Which tokens chose each expert, found out by every block for itself in shared memory.
+//
+// With few tokens this takes less time than waiting for a kernel that does it once for all: weights
+// can be on their way as soon as a block knows the experts. A bit for each token and expert gives
+// the order of permute.cu, by expert and then by token: a row's number is the number of bits below
+// its own, and a bit that is set twice is an expert that a token named twice.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/block_scan.cuh"
+#include "cuda/gemm/narrow_limits.hpp"
+#include "cuda/routing.cuh"
+
+namespace moe4j::cuda {
+
+class TokenTable {
+ public:
+  /** `shared` has table_bytes(). Called by all threads of the block. */
+  __device__ TokenTable(int32_t* shared, const Routing& routing)
+      : bits_(reinterpret_cast<uint32_t*>(shared)),
+        offsets_(shared + kNarrowTokens / 32 * routing.experts()),
+        experts_(routing.experts()),
+        words_(ceil_div(routing.tokens, 32)) {
+    const auto thread = static_cast<int32_t>(threadIdx.x);
+    const auto threads = static_cast<int32_t>(blockDim.x);
+    const int32_t slots = routing.slots();
+    const int32_t pairs = static_cast<int32_t>(routing.tokens) * slots;
+    constexpr int kInFlight = 4;
+    int32_t expert[kInFlight];
+    const auto load = [&](int32_t first) {
+#pragma unroll
+      for (int i = 0; i < kInFlight; ++i) {
+        const int32_t pair = first + i * threads;
+        expert[i] = pair < pairs ? expert_of(routing, pair / slots, pair % slots) : -1;
+      }
+    };
+    load(thread);
+    for (int32_t i = thread; i < words_ * experts_; i += threads) bits_[i] = 0;
+    __syncthreads();
+    for (int32_t first = thread; first < pairs; first += kInFlight * threads) {
+#pragma unroll
+      for (int i = 0; i < kInFlight; ++i) {
+        const int32_t token = (first + i * threads) / slots;
+        if (expert[i] >= 0) atomicOr(word(token / 32, expert[i]), 1u << (token % 32));
+      }
+      load(first + kInFlight * threads);
+    }
+    __syncthreads();
+    for (int32_t e = thread; e < experts_; e += threads) {
+      int32_t count = 0;
+      for (int32_t w = 0; w < words_; ++w) count += __popc(*word(w, e));
+      offsets_[e] = count;
+    }
+    exclusive_scan(offsets_, experts_);
+  }
+
+  /** [experts + 1] first row of each expert, in shared memory. */
+  __device__ __forceinline__ const int32_t* offsets() const { return offsets_; }
+
+  /** The token of an expert's row `index`. */
+  __device__ __forceinline__ int32_t token(int32_t expert, int32_t index) const {
+    int32_t w = 0;
+    uint32_t bits = *word(0, expert);
+    for (int32_t count = __popc(bits); index >= count; count = __popc(bits)) {
+      index -= count;
+      bits = *word(++w, expert);
+    }
+    for (; index > 0; --index) bits &= bits - 1;
+    return w * 32 + __ffs(static_cast<int32_t>(bits)) - 1;
+  }
+
+  /** The row of a token's slot, -1 if it contributes nothing. */
+  __device__ int32_t row(const Routing& routing, int32_t token, int32_t slot) const {
+    const int32_t expert = slot_expert(routing, token, slot);
+    if (expert < 0) return -1;
+    int32_t row = offsets_[expert];
+    for (int32_t w = 0; w < token / 32; ++w) row += __popc(*word(w, expert));
+    return row + __popc(*word(token / 32, expert) & ((1u << (token % 32)) - 1));
+  }
+
+ private:
+  /** As slot_expert(), but an expert named twice counts twice. */
+  static __device__ __forceinline__ int32_t expert_of(const Routing& routing, int32_t token,
+                                                      int32_t slot) {
+    return slot < routing.top_k
+               ? local_expert(routing, routed_id(routing, token * routing.top_k + slot))
+               : routing.local_experts + slot - routing.top_k;
+  }
+
+  __device__ __forceinline__ uint32_t* word(int32_t w, int32_t expert) const {
+    return bits_ + w * experts_ + expert;
+  }
+
+  uint32_t* bits_;  // [word][experts], bit t of word w: token 32 w + t
+  int32_t* offsets_;
+  int32_t experts_;
+  int32_t words_;
+};
+
+}  // namespace moe4j::cuda
