@@ -69,26 +69,52 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::acquire() noexcept {
+  Waiter self;
+  await_turn(self);
+}
+
+/** Whether the pool is this caller's; otherwise another one has done its task. */
+bool ThreadPool::await_turn(Waiter& self) noexcept {
   std::unique_lock<std::mutex> lock(queue_mutex_);
   if (!busy_) {
     busy_ = true;
-    return;
+    return true;
   }
-  Waiter self;
   (last_waiter_ == nullptr ? first_waiter_ : last_waiter_->next) = &self;
   last_waiter_ = &self;
-  self.turn.wait(lock, [&] { return self.admitted; });
+  self.turn.wait(lock, [&] { return self.admitted || self.done; });
+  return self.admitted;
+}
+
+ThreadPool::Waiter* ThreadPool::pop_waiter() noexcept {
+  Waiter* first = first_waiter_;
+  first_waiter_ = first->next;
+  if (first_waiter_ == nullptr) last_waiter_ = nullptr;
+  return first;
+}
+
+void ThreadPool::serve_waiters(int64_t size, Lease& lease) noexcept {
+  constexpr int kMostServed = 8;
+  std::unique_lock<std::mutex> lock(queue_mutex_);
+  for (int served = 0; served < kMostServed; ++served) {
+    const Waiter* first = first_waiter_;
+    if (first == nullptr || first->call == nullptr || first->size > size) return;
+    Waiter* next = pop_waiter();
+    lock.unlock();
+    next->call(next->task, lease);
+    lock.lock();
+    next->done = true;
+    next->turn.notify_one();  // under the lock, for `next` lives on the stack of whoever wakes
+  }
 }
 
 void ThreadPool::release() noexcept {
   const std::lock_guard<std::mutex> lock(queue_mutex_);
-  Waiter* next = first_waiter_;
-  if (next == nullptr) {
+  if (first_waiter_ == nullptr) {
     busy_ = false;
     return;
   }
-  first_waiter_ = next->next;
-  if (first_waiter_ == nullptr) last_waiter_ = nullptr;
+  Waiter* next = pop_waiter();
   next->admitted = true;    // the pool stays busy: it changes hands
   next->turn.notify_one();  // under the lock, for `next` lives on the stack of whoever wakes
 }

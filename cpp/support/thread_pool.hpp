@@ -59,8 +59,30 @@ class ThreadPool {
     }
 
    private:
+    friend class ThreadPool;
+    struct Admitted {};
+    Lease(ThreadPool& pool, Admitted) noexcept : pool_(pool) {}
+
     ThreadPool& pool_;
   };
+
+  /**
+   * Calls task(lease) once its turn has come, and returns when it is done. Who has finished a task
+   * goes on with those that wait, on its own thread, so that the pool does not idle until another
+   * caller has woken up. It does so for few of them, and none of a larger `size` than its own. So
+   * `task` may run on any caller's thread; it must not throw.
+   */
+  template <class Task>
+  void run_in_turn(int64_t size, const Task& task) noexcept {
+    Waiter self;
+    self.call = [](const void* body, Lease& lease) { (*static_cast<const Task*>(body))(lease); };
+    self.task = &task;
+    self.size = size;
+    if (!await_turn(self)) return;
+    Lease lease(*this, Lease::Admitted{});
+    task(lease);
+    serve_waiters(size, lease);
+  }
 
  private:
   static constexpr int64_t kMaxItems = int64_t{1} << 31;
@@ -80,14 +102,21 @@ class ThreadPool {
 
   /** A caller in the queue; lives on its stack. */
   struct Waiter {
+    void (*call)(const void* task, Lease& lease) = nullptr;  // null if only its thread may go on
+    const void* task = nullptr;
+    int64_t size = 0;
     std::condition_variable turn;
     bool admitted = false;
+    bool done = false;  // by another caller
     Waiter* next = nullptr;
   };
 
   ThreadPool() = default;
 
   void acquire() noexcept;
+  bool await_turn(Waiter& self) noexcept;
+  void serve_waiters(int64_t size, Lease& lease) noexcept;
+  Waiter* pop_waiter() noexcept;
   void release() noexcept;
   void run(const Job& job) noexcept;
   void work(int32_t thread) noexcept;

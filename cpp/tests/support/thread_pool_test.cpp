@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <numeric>
 #include <thread>
 #include <vector>
 
@@ -121,6 +122,84 @@ TEST(ThreadPool, ServesCallersInTheOrderOfTheirArrival) {
   }
   for (std::thread& caller : callers) caller.join();
   EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3}));
+}
+
+/** Waits, holding the pool, until callers of `start` have queued up one after the other. */
+template <class Start>
+std::vector<std::thread> queue_up(int callers, const Start& start) {
+  std::vector<std::thread> threads;
+  for (int c = 0; c < callers; ++c) {
+    threads.emplace_back([&start, c] { start(c); });
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // until it waits in the queue
+  }
+  return threads;
+}
+
+TEST(ThreadPool, RunsEveryTaskOnceInTheOrderOfArrivalWhoeversThreadDoesIt) {
+  const auto pool = make_pool(2);
+  std::vector<int> order;
+  const auto start = [&](int c) {
+    int mine = 0;  // not atomic: run_in_turn() is the synchronization
+    pool->run_in_turn(1, [&](ThreadPool::Lease& lease) {
+      std::atomic<int> calls{0};
+      lease.parallel_for(10, [&](int64_t) { ++calls; });
+      mine = calls.load();
+      order.push_back(c);
+    });
+    EXPECT_EQ(mine, 10);
+  };
+  std::vector<std::thread> callers;
+  pool->run_in_turn(1, [&](ThreadPool::Lease&) { callers = queue_up(12, start); });
+  for (std::thread& caller : callers) caller.join();
+  std::vector<int> expected(12);
+  std::iota(expected.begin(), expected.end(), 0);
+  EXPECT_EQ(order, expected);
+}
+
+TEST(ThreadPool, NobodyWaitsForATaskLargerThanItsOwn) {
+  const auto pool = make_pool(1);
+  std::vector<std::thread::id> ran(3);
+  const auto start = [&](int c) {
+    pool->run_in_turn(c == 1 ? 100 : 1, [&, c](ThreadPool::Lease&) {
+      ran[static_cast<size_t>(c)] = std::this_thread::get_id();
+    });
+  };
+  std::vector<std::thread> callers;
+  pool->run_in_turn(1, [&](ThreadPool::Lease&) { callers = queue_up(3, start); });
+  std::vector<std::thread::id> ids;
+  for (std::thread& caller : callers) ids.push_back(caller.get_id());
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(ran[0], std::this_thread::get_id());
+  EXPECT_EQ(ran[1], ids[1]);
+  EXPECT_EQ(ran[2], ids[1]);  // small enough for the large one's thread to go on with
+}
+
+TEST(ThreadPool, ManyCallersAtOnce) {
+  const auto pool = make_pool(3);
+  std::vector<std::thread> callers;
+  int64_t total = 0;  // not atomic: one task at a time
+  for (int c = 0; c < 8; ++c) {
+    callers.emplace_back([&, c] {
+      for (int round = 0; round < 200; ++round) {
+        int64_t sum = 0;
+        const auto task = [&](ThreadPool::Lease& lease) {
+          std::atomic<int64_t> items{0};
+          lease.parallel_for(9, [&](int64_t i) { items += i; });
+          sum = items.load();
+          total += sum;
+        };
+        if (c == 0) {
+          ThreadPool::Lease lease(*pool);
+          task(lease);
+        } else {
+          pool->run_in_turn(c, task);
+        }
+        ASSERT_EQ(sum, 36);
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(total, 8 * 200 * 36);
 }
 
 TEST(ThreadPool, ThreadsEndWithThePool) {
