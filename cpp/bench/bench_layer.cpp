@@ -1,8 +1,10 @@
 #include "bench/bench_layer.hpp"
 
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <utility>
 
 #include "bench/routing.hpp"
 
@@ -94,7 +96,8 @@ std::vector<uint16_t> random_states(int64_t count, uint64_t seed) {
 
 }  // namespace
 
-Layer make_layer(const Device& device, const LayerCase& layer_case, int32_t activation_format) {
+PreparedLayer make_layer(const Device& device, const LayerCase& layer_case,
+                         int32_t activation_format) {
   moe4j_layer_desc desc = default_layer_desc();
   desc.weight_format = layer_case.weight_format;
   desc.activation_format = activation_format;
@@ -115,15 +118,18 @@ Layer make_layer(const Device& device, const LayerCase& layer_case, int32_t acti
   HostMatrix up(layer_case, desc.intermediate_size, desc.hidden_size);
   HostMatrix down(layer_case, desc.hidden_size, desc.intermediate_size);
   FastRandom random(1);
+  double seconds = 0;
   for (int32_t e = 0; e < desc.num_experts; ++e) {
     for (HostMatrix* matrix : {&gate, &up, &down}) matrix->randomize(&random);
     weights.gate = gate.view();
     weights.up = up.view();
     weights.down = down.view();
+    const auto begin = std::chrono::steady_clock::now();
     layer.set_expert(e, weights);
+    seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   }
   layer.seal();
-  return layer;
+  return {std::move(layer), seconds};
 }
 
 BenchLaunch::BenchLaunch(const Device& device, const LayerCase& layer_case,

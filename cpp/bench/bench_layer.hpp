@@ -9,8 +9,14 @@
 
 namespace moe4j::bench {
 
+struct PreparedLayer {
+  Layer layer;
+  double seconds;  // in moe4j_layer_set_expert()
+};
+
 /** Random codes, finite random scales near 1 / sqrt(K), so that activations keep their size. */
-Layer make_layer(const Device& device, const LayerCase& layer_case, int32_t activation_format);
+PreparedLayer make_layer(const Device& device, const LayerCase& layer_case,
+                         int32_t activation_format);
 
 /** One launch: precomputed routing, BF16 hidden states and output. */
 class BenchLaunch {

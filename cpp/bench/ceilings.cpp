@@ -3,9 +3,14 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <functional>
+#include <memory>
+#include <new>
 #include <thread>
 #include <vector>
+
+#include <sys/mman.h>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -16,7 +21,8 @@ namespace {
 
 constexpr int kRuns = 7;
 constexpr int64_t kReadBytes = int64_t{256} << 20;
-constexpr int64_t kSteps = 2'000'000;
+constexpr int64_t kSteps = 200'000;
+constexpr int64_t kHugePage = 2 << 20;
 
 /** Keeps results alive. */
 std::atomic<int64_t> sink{0};
@@ -93,41 +99,118 @@ multiply_avx512_bf16() {
   for (const auto& sum : sums) sink += static_cast<int64_t>(_mm512_cvtss_f32(sum));
 }
 
+__attribute__((target("avx2"), optimize("O3"))) void multiply_avx2_int8() {
+  __m256i sums[kSums];
+  for (auto& sum : sums) sum = _mm256_setzero_si256();
+  __m256i weights = _mm256_set1_epi8(1);
+  for (int64_t i = 0; i < kSteps; ++i) {
+#pragma GCC unroll 12
+    for (int s = 0; s < kSums; ++s) {
+      asm("" : "+x"(weights));  // or one product would do for all
+      sums[s] = _mm256_add_epi16(sums[s], _mm256_maddubs_epi16(weights, weights));
+    }
+  }
+  for (const auto& sum : sums) sink += _mm256_extract_epi16(sum, 0);
+}
+
+__attribute__((target("avx512f,avx512vnni"), optimize("O3"))) void multiply_avx512_vnni() {
+  __m512i sums[kSums];
+  for (auto& sum : sums) sum = _mm512_setzero_si512();
+  const __m512i factor = _mm512_set1_epi8(1);
+  for (int64_t i = 0; i < kSteps; ++i) {
+#pragma GCC unroll 12
+    for (int s = 0; s < kSums; ++s) sums[s] = _mm512_dpbusd_epi32(sums[s], factor, factor);
+  }
+  for (const auto& sum : sums) sink += _mm512_cvtsi512_si32(sum);
+}
+
+/** Registers of sums that tile multiplications go round. */
+constexpr int kTiles = 4;
+
+/** Eight tile registers of 16 rows of 64 bytes, zeroed. */
+__attribute__((target("amx-tile"))) void configure_tiles() {
+  struct alignas(64) {
+    uint8_t palette = 1;
+    uint8_t zeros[15] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } config;
+  asm volatile("" : : "r"(&config) : "memory");  // GCC believes that only eight bytes are read
+  _tile_loadconfig(&config);
+}
+
+__attribute__((target("amx-tile,amx-int8"))) void multiply_amx_int8() {
+  configure_tiles();
+  for (int64_t i = 0; i < kSteps; ++i) {
+    _tile_dpbssd(0, 4, 6);
+    _tile_dpbssd(1, 4, 7);
+    _tile_dpbssd(2, 5, 6);
+    _tile_dpbssd(3, 5, 7);
+  }
+  _tile_release();
+}
+
+__attribute__((target("amx-tile,amx-bf16"))) void multiply_amx_bf16() {
+  configure_tiles();
+  for (int64_t i = 0; i < kSteps; ++i) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_release();
+}
+
 #endif
 
 struct Multiplier {
+  const char* instruction_set;
   const char* name;
+  bool int8;
   void (*multiply)();
-  double flops_per_step;
+  double operations_per_step;
 };
 
-Multiplier best_multiplier() {
+constexpr Multiplier kMultipliers[] = {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512bf16")) {
-    return {"avx512_bf16 dot", multiply_avx512_bf16, kSums * 64.0};
-  }
-  if (__builtin_cpu_supports("avx512f")) return {"avx512 fma", multiply_avx512, kSums * 32.0};
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    return {"avx2 fma", multiply_avx2, kSums * 16.0};
-  }
+    {"avx2", "avx2 fma", false, multiply_avx2, kSums * 16.0},
+    {"avx2", "avx2 8-bit", true, multiply_avx2_int8, kSums * 64.0},
+    {"avx512", "avx512 fma", false, multiply_avx512, kSums * 32.0},
+    {"avx512_vnni", "avx512_vnni dot", true, multiply_avx512_vnni, kSums * 128.0},
+    {"avx512_bf16", "avx512_bf16 dot", false, multiply_avx512_bf16, kSums * 64.0},
+    {"amx_int8", "amx int8 tiles", true, multiply_amx_int8, kTiles * 32768.0},
+    {"amx_bf16", "amx bf16 tiles", false, multiply_amx_bf16, kTiles * 16384.0},
 #endif
-  return {"none", nullptr, 0};
+};
+
+bool has_instruction_set(const moe4j_device_info& info, const std::string& name) {
+  const std::string all = std::string(" ") + info.instruction_sets + " ";
+  return all.find(" " + name + " ") != std::string::npos;
 }
 
 }  // namespace
 
-Ceilings measure_cpu_ceilings(int32_t threads) {
+Ceilings measure_cpu_ceilings(const moe4j_device_info& info) {
+  const int32_t threads = info.compute_units;
   const int64_t words = kReadBytes / static_cast<int64_t>(sizeof(int64_t));
-  std::vector<int64_t> memory(static_cast<size_t>(words), 1);
+  const std::unique_ptr<int64_t, void (*)(void*)> memory(
+      static_cast<int64_t*>(std::aligned_alloc(kHugePage, kReadBytes)), std::free);
+  if (memory == nullptr) throw std::bad_alloc();
+#if defined(MADV_HUGEPAGE)
+  madvise(memory.get(), kReadBytes, MADV_HUGEPAGE);  // as prepared weights
+#endif
+  std::fill_n(memory.get(), words, 1);
   const int64_t share = words / threads / 16 * 16;
   const double read =
-      fastest(threads, [&](int32_t i) { sink += sum_words(memory.data() + i * share, share); });
-  const double bytes = static_cast<double>(share * threads) * sizeof(int64_t);
-
-  const Multiplier best = best_multiplier();
-  if (best.multiply == nullptr) return {bytes / read, 0, best.name};
-  const double multiply = fastest(threads, [&](int32_t) { best.multiply(); });
-  return {bytes / read, best.flops_per_step * kSteps * threads / multiply, best.name};
+      fastest(threads, [&](int32_t i) { sink += sum_words(memory.get() + i * share, share); });
+  Ceilings ceilings = {static_cast<double>(share * threads) * sizeof(int64_t) / read, {}};
+  for (const Multiplier& multiplier : kMultipliers) {
+    if (!has_instruction_set(info, multiplier.instruction_set)) continue;
+    const double seconds = fastest(threads, [&](int32_t) { multiplier.multiply(); });
+    ceilings.multipliers.push_back({multiplier.name, multiplier.int8,
+                                    multiplier.operations_per_step * kSteps * threads / seconds});
+  }
+  return ceilings;
 }
 
 }  // namespace moe4j::bench

@@ -1,17 +1,35 @@
 // What the machine could do at best, measured in the run that needs it.
 #pragma once
 
-#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "moe4j/moe4j.h"
 
 namespace moe4j::bench {
 
-struct Ceilings {
-  double read_bytes_per_second;
-  double bf16_flops_per_second;  // the fastest multiply-add of BF16 or F32 operands there is
-  const char* multiplier;        // which one
+/** Multiply-adds of one instruction set. */
+struct MultiplyRate {
+  std::string name;
+  bool int8;  // of INT8 activations; otherwise of BF16 or F32 ones
+  double operations_per_second;
 };
 
-/** Of the CPU with some threads, best of several short runs. */
-Ceilings measure_cpu_ceilings(int32_t threads);
+struct Ceilings {
+  double read_bytes_per_second;
+  std::vector<MultiplyRate> multipliers;
+
+  /** The fastest for activations of a kind; {"none", 0} if nothing is known. */
+  MultiplyRate best(bool int8) const {
+    MultiplyRate best = {"none", int8, 0};
+    for (const MultiplyRate& rate : multipliers) {
+      if (rate.int8 == int8 && rate.operations_per_second > best.operations_per_second) best = rate;
+    }
+    return best;
+  }
+};
+
+/** Of the CPU with some threads and instruction sets (moe4j_device_info), best of several runs. */
+Ceilings measure_cpu_ceilings(const moe4j_device_info& info);
 
 }  // namespace moe4j::bench

@@ -151,7 +151,7 @@ Ceilings measure_cuda_ceilings(int32_t device) {
   check(cudaFree(from));
   check(cudaFree(to));
   const double flops = 2.0 * multiprocessors * 2 * kMatrixSteps * 64 * 256 * 64;
-  return {2.0 * kCopyBytes / copy, flops / multiply, "wgmma"};
+  return {2.0 * kCopyBytes / copy, {{"wgmma", false, flops / multiply}}};
 }
 
 }  // namespace moe4j::bench

@@ -49,7 +49,7 @@ inline Ceilings measure_ceilings(const moe4j_device_info& info) {
 #if defined(MOE4J_BENCH_CUDA)
   if (info.kind == MOE4J_CUDA) return measure_cuda_ceilings(info.index);
 #endif
-  return measure_cpu_ceilings(info.compute_units);
+  return measure_cpu_ceilings(info);
 }
 
 }  // namespace moe4j::bench

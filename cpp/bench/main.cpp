@@ -1,10 +1,12 @@
 // Times whole layers with routing precomputed and caches cold; README.md has the commands.
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <memory>
 #include <stdexcept>
+#include <thread>
 
 #include "bench/bench_layer.hpp"
 #include "bench/ceilings.hpp"
@@ -40,7 +42,10 @@ struct Measurement {
 class Report {
  public:
   Report(const Options& options, const moe4j_device_info& info, const Ceilings& ceilings)
-      : options_(options), info_(info), ceilings_(ceilings) {
+      : options_(options),
+        info_(info),
+        ceilings_(ceilings),
+        multiplier_(ceilings.best(options.activation_format == MOE4J_FORMAT_INT8)) {
     if (options.csv.empty()) return;
     const bool fresh = !std::ifstream(options.csv).good();
     csv_.open(options.csv, std::ios::app);
@@ -52,9 +57,10 @@ class Report {
     }
   }
 
-  void begin(const LayerCase& layer) const {
-    std::printf("\n%s, %s, %d %s, %s routing\n", layer.name, format_name(layer.weight_format),
-                info_.compute_units, units(info_), routing_name());
+  void begin(const LayerCase& layer, double prepare_seconds) const {
+    std::printf("\n%s, %s, %d %s, %s routing, prepared in %.2f s\n", layer.name,
+                format_name(layer.weight_format), info_.compute_units, units(info_), routing_name(),
+                prepare_seconds);
     std::printf("%7s %10s %10s %8s %8s %9s %7s  %s\n", "tokens", "median us", "min us", "experts",
                 "GB/s", "GFLOP/s", "floor", "tactic");
   }
@@ -62,8 +68,8 @@ class Report {
   void add(const LayerCase& layer, const Measurement& m) {
     const double bytes = m.active_experts * expert_bytes(layer);
     const double flops = layer_flops(layer, m.tokens);
-    const double floor =
-        std::max(bytes / ceilings_.read_bytes_per_second, flops / ceilings_.bf16_flops_per_second);
+    const double floor = std::max(bytes / ceilings_.read_bytes_per_second,
+                                  flops / multiplier_.operations_per_second);
     std::printf("%7lld %10.1f %10.1f %8.1f %8.1f %9.1f %6.0f%%  %s\n",
                 static_cast<long long>(m.tokens), m.median * 1e6, m.minimum * 1e6, m.active_experts,
                 bytes / m.median * 1e-9, flops / m.median * 1e-9, floor / m.median * 100,
@@ -75,7 +81,7 @@ class Report {
          << bytes / m.median * 1e-9 << ',' << flops / m.median * 1e-12 << ',' << floor / m.median
          << ',' << m.tactic << ',' << m.minimum * 1e6 << ',' << info_.compute_units << ','
          << routing_name() << ',' << info_.name << ',' << ceilings_.read_bytes_per_second * 1e-9
-         << ',' << ceilings_.bf16_flops_per_second * 1e-12 << std::endl;
+         << ',' << multiplier_.operations_per_second * 1e-12 << std::endl;
   }
 
  private:
@@ -84,6 +90,7 @@ class Report {
   const Options& options_;
   const moe4j_device_info& info_;
   const Ceilings& ceilings_;
+  const MultiplyRate multiplier_;
   std::ofstream csv_;
 };
 
@@ -100,10 +107,30 @@ std::vector<int32_t> choose_tactics(const Options& options, const Device& device
                            std::to_string(tokens) + " tokens");
 }
 
+/** Seconds a launch when several callers, each with a workspace of its own, make all launches once:
+ *  the time of all over their number. */
+double time_callers(const Layer& layer, const std::vector<std::unique_ptr<BenchLaunch>>& launches,
+                    int32_t tactic, const std::vector<Buffer>& workspaces) {
+  std::vector<std::thread> callers;
+  const auto begin = std::chrono::steady_clock::now();
+  for (const Buffer& workspace : workspaces) {
+    callers.emplace_back([&] {
+      for (const auto& launch : launches) layer.launch(launch->args(tactic, workspace));
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  const std::chrono::duration<double> all = std::chrono::steady_clock::now() - begin;
+  return all.count() / static_cast<double>(callers.size() * launches.size());
+}
+
 Measurement measure(const Options& options, const Device& device, const LaunchTimer& timer,
                     const Layer& layer, const std::vector<std::unique_ptr<BenchLaunch>>& launches,
                     int64_t tokens, int32_t tactic) {
-  const Buffer workspace(device, layer.workspace_bytes(tactic, tokens));
+  std::vector<Buffer> workspaces;
+  for (int32_t i = 0; i < options.callers; ++i) {
+    workspaces.emplace_back(device, layer.workspace_bytes(tactic, tokens));
+  }
+  const Buffer& workspace = workspaces[0];
   double active = 0;
   for (const auto& launch : launches) {
     active += static_cast<double>(launch->active_experts()) / static_cast<double>(launches.size());
@@ -111,8 +138,12 @@ Measurement measure(const Options& options, const Device& device, const LaunchTi
   timer.time(layer, launches.back()->args(tactic, workspace));  // workspace pages, sleeping threads
   std::vector<double> seconds;
   for (int32_t run = 0; run < options.runs; ++run) {
-    const BenchLaunch& launch = *launches[static_cast<size_t>(run) % launches.size()];
-    seconds.push_back(timer.time(layer, launch.args(tactic, workspace)));
+    if (options.callers > 1) {
+      seconds.push_back(time_callers(layer, launches, tactic, workspaces));
+    } else {
+      const BenchLaunch& launch = *launches[static_cast<size_t>(run) % launches.size()];
+      seconds.push_back(timer.time(layer, launch.args(tactic, workspace)));
+    }
   }
   std::sort(seconds.begin(), seconds.end());
   return {tokens, device.tactic_name(tactic), seconds[seconds.size() / 2], seconds.front(), active};
@@ -123,16 +154,20 @@ void run(const Options& options) {
   const moe4j_device_info info = device.info();
   const Ceilings ceilings = measure_ceilings(info);
   std::printf("%s, %d %s, %s\n", info.name, info.compute_units, units(info), info.instruction_sets);
-  std::printf("ceilings: memory %.1f GB/s, %s %.1f GFLOP/s\n",
-              ceilings.read_bytes_per_second * 1e-9, ceilings.multiplier,
-              ceilings.bf16_flops_per_second * 1e-9);
+  std::printf("ceilings: memory %.1f GB/s", ceilings.read_bytes_per_second * 1e-9);
+  for (const MultiplyRate& rate : ceilings.multipliers) {
+    std::printf(", %s %.1f G%s/s", rate.name.c_str(), rate.operations_per_second * 1e-9,
+                rate.int8 ? "op" : "FLOP");
+  }
+  std::printf("\n");
   if (options.only_ceilings) return;
 
   const LaunchTimer timer(device);
   Report report(options, info, ceilings);
   for (const LayerCase& layer_case : options.layers) {
-    const Layer layer = make_layer(device, layer_case, options.activation_format);
-    report.begin(layer_case);
+    const PreparedLayer prepared = make_layer(device, layer_case, options.activation_format);
+    const Layer& layer = prepared.layer;
+    report.begin(layer_case, prepared.seconds);
     for (const int64_t tokens : options.tokens) {
       RoutingSource routing(layer_case.num_experts, options.skew, 7);
       std::vector<std::unique_ptr<BenchLaunch>> launches;

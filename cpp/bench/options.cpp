@@ -49,8 +49,9 @@ void parse_device(const std::string& text, Options* options) {
 int32_t parse_activations(const std::string& text) {
   if (text == "bf16") return MOE4J_FORMAT_BF16;
   if (text == "fp8_per_token") return MOE4J_FORMAT_FP8_PER_TOKEN;
+  if (text == "int8") return MOE4J_FORMAT_INT8;
   throw std::invalid_argument("--activations: found \"" + text +
-                              "\", expected bf16 or fp8_per_token");
+                              "\", expected bf16, fp8_per_token or int8");
 }
 
 Skew parse_skew(const std::string& text) {
@@ -63,9 +64,9 @@ Skew parse_skew(const std::string& text) {
 
 const char kUsage[] =
     "moe4j_bench [--layer NAME[,NAME]] [--tokens N[,N]] [--device cpu|cuda:N] [--threads N]\n"
-    "            [--max-instruction-set NAME] [--activations bf16|fp8_per_token]\n"
+    "            [--max-instruction-set NAME] [--activations bf16|fp8_per_token|int8]\n"
     "            [--tactic default|all|NAME] [--routing uniform|zipf]\n"
-    "            [--runs N] [--csv FILE] [--ceilings]\n";
+    "            [--callers N] [--runs N] [--csv FILE] [--ceilings]\n";
 
 Options parse_options(int argc, char** argv) {
   Options options;
@@ -97,6 +98,8 @@ Options parse_options(int argc, char** argv) {
       options.tactic = value;
     } else if (option == "--routing") {
       options.skew = parse_skew(value);
+    } else if (option == "--callers") {
+      options.callers = static_cast<int32_t>(parse_integer(option, value, 1, 64));
     } else if (option == "--runs") {
       options.runs = static_cast<int32_t>(parse_integer(option, value, 10, 100000));
     } else if (option == "--csv") {
@@ -104,6 +107,10 @@ Options parse_options(int argc, char** argv) {
     } else {
       throw std::invalid_argument(option + ": unknown option");
     }
+  }
+  if (options.callers > 1 && options.device != MOE4J_CPU) {
+    throw std::invalid_argument("--callers: found " + std::to_string(options.callers) +
+                                ", expected 1 on CUDA devices");
   }
   for (const std::string& name : split(layers)) options.layers.push_back(parse_layer(name));
   return options;

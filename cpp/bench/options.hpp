@@ -21,7 +21,8 @@ struct Options {
   int32_t activation_format = MOE4J_FORMAT_BF16;
   std::string tactic = "default";  // "default", "all" or a name
   Skew skew = Skew::kUniform;
-  std::string csv;  // a file to append to; empty for none
+  std::string csv;      // a file to append to; empty for none
+  int32_t callers = 1;  // threads that launch at once
   int32_t runs = 10;
   bool only_ceilings = false;
 };
