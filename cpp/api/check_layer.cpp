@@ -25,8 +25,11 @@ Status check_formats(const moe4j_layer_desc& desc) noexcept {
   }
   if (!is_format(desc.activation_format) || desc.activation_format == MOE4J_FORMAT_MXFP4) {
     return invalid_argument(
-        "activation_format: found %d (%s), expected BF16, NVFP4, MXFP8 or FP8_PER_TOKEN",
+        "activation_format: found %d (%s), expected BF16, NVFP4, MXFP8, FP8_PER_TOKEN or INT8",
         desc.activation_format, name(desc.activation_format));
+  }
+  if (desc.activation_format == MOE4J_FORMAT_INT8 && desc.weight_format == MOE4J_FORMAT_BF16) {
+    return invalid_argument("activation_format: found 5 (INT8), expected another for BF16 weights");
   }
   return Status::ok();
 }

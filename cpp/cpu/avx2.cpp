@@ -1,4 +1,4 @@
-// Kernels for AVX2 with FMA and F16C: activations in F32.
+// Kernels for AVX2 with FMA and F16C: activations in F32, and in INT8.
 //
 // Eight rows at a time. A byte shuffle turns nibbles into the two bytes of their BF16 values;
 // zipped together and shifted they become F32 vectors whose lanes are (row, even K), (row, odd K),
@@ -6,9 +6,13 @@
 // neighbouring lanes at the end makes sums of rows. Few tokens are multiplied straight from the
 // decoded registers; for more, a piece of the panel is decoded once into the L1 cache, block scales
 // included (the products are exact in F32).
+//
+// INT8: the first factor of a product has no sign, it is twice the weight plus kInt8WeightOffset. A
+// block's sum begins with the offset that takes this back and is an exact integer.
 #include <immintrin.h>
 
 #include "cpu/dot_f64.hpp"
+#include "cpu/int8_activations.hpp"
 #include "cpu/kernels.hpp"
 #include "cpu/panel_layout.hpp"
 #include "cpu/swiglu.hpp"
@@ -333,12 +337,110 @@ void multiply_bf16(const PanelProduct& product) {
   }
 }
 
+/** 2 * E2M1 + kInt8WeightOffset, twice: a shuffle looks within 16 bytes. */
+alignas(32) constexpr uint8_t kOffsetWeights[32] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10,
+                                                    9,  8,  6,  4,  0,  12, 13, 14, 15, 16, 18,
+                                                    20, 24, 12, 11, 10, 9,  8,  6,  4,  0};
+
+/** Chunks of one pass of 8 rows with a tile of INT8 tokens, added to its sums. */
+template <class Format, int kTokens>
+void multiply_int8_rows(const uint8_t* chunk, int64_t num_chunks, int pass, const uint8_t* elements,
+                        float* sums) {
+  constexpr int kBlock = block_format(Format::kFormat).block;
+  constexpr bool kWhole = kBlock == kInt8Block;
+  const __m256i table = _mm256_load_si256(reinterpret_cast<const __m256i*>(kOffsetWeights));
+  const __m256i low_nibble = _mm256_set1_epi8(0x0F);
+  const __m256i ones = _mm256_set1_epi16(1);
+  __m256 total[kTokens];
+#pragma GCC unroll 4
+  for (int t = 0; t < kTokens; ++t) total[t] = _mm256_load_ps(sums + t * kPanelRows);
+  for (int64_t i = 0; i < num_chunks; ++i) {
+    prefetch<chunk_bytes(Format::kFormat)>(chunk, pass);
+    const auto* quads = reinterpret_cast<const int32_t*>(elements);
+    const auto* scales =
+        reinterpret_cast<const float*>(elements + kTokens * offsetof(Int8Chunk, scales));
+    const auto* offsets = reinterpret_cast<const int32_t*>(
+        elements +
+        kTokens * (kWhole ? offsetof(Int8Chunk, offsets) : offsetof(Int8Chunk, half_offsets)));
+#pragma GCC unroll 1
+    for (int block = 0; block < kChunkK / kBlock; ++block) {
+      __m256i sum[kTokens];
+#pragma GCC unroll 4
+      for (int t = 0; t < kTokens; ++t) sum[t] = _mm256_set1_epi32(offsets[block * kTokens + t]);
+#pragma GCC unroll 2
+      for (int part = 0; part < kBlock / 16; ++part) {
+        __m256i pairs[kTokens];  // 16-bit sums of 4 * 2 products, at most 24 * 127 each
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; ++j) {
+          const int group = block * (kBlock / 8) + part * 2 + j;
+          const __m256i raw = _mm256_load_si256(
+              reinterpret_cast<const __m256i*>(chunk + (group * kPasses + pass) * 32));
+#pragma GCC unroll 2
+          for (int half = 0; half < 2; ++half) {
+            const __m256i weights = _mm256_shuffle_epi8(
+                table, _mm256_and_si256(half == 0 ? raw : _mm256_srli_epi16(raw, 4), low_nibble));
+#pragma GCC unroll 4
+            for (int t = 0; t < kTokens; ++t) {
+              const __m256i products = _mm256_maddubs_epi16(
+                  weights, _mm256_set1_epi32(quads[(group * 2 + half) * kTokens + t]));
+              pairs[t] = j == 0 && half == 0 ? products : _mm256_add_epi16(pairs[t], products);
+            }
+          }
+        }
+#pragma GCC unroll 4
+        for (int t = 0; t < kTokens; ++t) {
+          sum[t] = _mm256_add_epi32(sum[t], _mm256_madd_epi16(pairs[t], ones));
+        }
+      }
+      const __m256 weight_scales = Format::scales(chunk + chunk_code_bytes(Format::kFormat) +
+                                                  block * kPanelRows + pass * kRows);
+#pragma GCC unroll 4
+      for (int t = 0; t < kTokens; ++t) {
+        const __m256 scale = _mm256_set1_ps(scales[block * kBlock / kInt8Block * kTokens + t]);
+        total[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[t]), _mm256_mul_ps(weight_scales, scale),
+                                   total[t]);
+      }
+    }
+    chunk += chunk_bytes(Format::kFormat);
+    elements += kTokens * sizeof(Int8Chunk);
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < kTokens; ++t) _mm256_store_ps(sums + t * kPanelRows, total[t]);
+}
+
+constexpr int kInt8Tokens = 4;
+
+template <class Format>
+void multiply_int8(const PanelProduct& product) {
+  using MultiplyRows = void (*)(const uint8_t*, int64_t, int, const uint8_t*, float*);
+  static constexpr MultiplyRows kByTokens[kInt8Tokens] = {
+      multiply_int8_rows<Format, 1>, multiply_int8_rows<Format, 2>, multiply_int8_rows<Format, 3>,
+      multiply_int8_rows<Format, 4>};
+  int64_t tokens = 0;
+  for (int32_t i = 0; i < product.num_tiles; ++i) tokens += product.tiles[i].tokens;
+  for (int64_t i = 0; i < tokens * kPanelRows; ++i) product.sums[i] = 0;
+  for_each_slice(product.chunks, [&](const Slice& slice, int pass) {
+    float* sums = product.sums + pass * kRows;
+    for (int32_t i = 0; i < product.num_tiles; ++i) {
+      const TokenTile& tile = product.tiles[i];
+      kByTokens[tile.tokens - 1](
+          product.panel + slice.first * chunk_bytes(Format::kFormat), slice.count, pass,
+          static_cast<const uint8_t*>(tile.elements) +
+              slice.first * tile.tokens * static_cast<int64_t>(sizeof(Int8Chunk)),
+          sums);
+      sums += tile.tokens * kPanelRows;
+    }
+  });
+  for (int64_t i = 0; i < tokens * kPanelRows; ++i) product.sums[i] *= 0.5f;  // weights are doubled
+}
+
 }  // namespace
 
 const Kernels kAvx2Kernels = {
     InstructionSet::kAvx2,
-    ActivationElement::kF32,
-    {multiply_bf16, multiply<Nvfp4>, multiply<Mxfp4>},
+    {ActivationLayout::kF32Pairs, {multiply_bf16, multiply<Nvfp4>, multiply<Mxfp4>}},
+    {ActivationLayout::kInt8Quads, {nullptr, multiply_int8<Nvfp4>, multiply_int8<Mxfp4>}},
+    moe4j_quantize_int8,
     moe4j_swiglu,
     moe4j_dot_f64,
 };

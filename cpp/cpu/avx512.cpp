@@ -1,6 +1,7 @@
 // Kernels for AVX-512 without BF16 instructions: activations in F32, products by FMA.
 #include "cpu/avx512_panel.hpp"
 #include "cpu/dot_f64.hpp"
+#include "cpu/int8_activations.hpp"
 #include "cpu/swiglu.hpp"
 
 namespace moe4j {
@@ -12,7 +13,7 @@ alignas(64) constexpr float kE2m1AsF32[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f, 
 
 /** A step is one K; those below 4 are even, those above odd. */
 struct SingleDot {
-  static constexpr ActivationElement kElement = ActivationElement::kF32;
+  static constexpr ActivationLayout kLayout = ActivationLayout::kF32Pairs;
   static constexpr int kSteps = 8;
   static constexpr int kBf16Steps = 2;
 
@@ -51,8 +52,11 @@ struct SingleDot {
 
 const Kernels kAvx512Kernels = {
     InstructionSet::kAvx512,
-    ActivationElement::kF32,
-    {multiply<SingleDot, Bf16Weights>, multiply<SingleDot, Nvfp4>, multiply<SingleDot, Mxfp4>},
+    {ActivationLayout::kF32Pairs,
+     {multiply<ExactTile<SingleDot>, Bf16Weights>, multiply<ExactTile<SingleDot>, Nvfp4>,
+      multiply<ExactTile<SingleDot>, Mxfp4>}},
+    {},
+    moe4j_quantize_int8,
     moe4j_swiglu,
     moe4j_dot_f64,
 };

@@ -1,6 +1,7 @@
 // Kernels for AVX-512 with BF16 dot products: two multiplications a lane, activations in BF16.
 #include "cpu/avx512_panel.hpp"
 #include "cpu/dot_f64.hpp"
+#include "cpu/int8_activations.hpp"
 #include "cpu/swiglu.hpp"
 
 namespace moe4j {
@@ -14,7 +15,7 @@ alignas(64) constexpr uint16_t kE2m1AsBf16[32] = {
 
 /** A step is a pair of K: one dot product of two. */
 struct PairDot {
-  static constexpr ActivationElement kElement = ActivationElement::kBf16;
+  static constexpr ActivationLayout kLayout = ActivationLayout::kBf16Pairs;
   static constexpr int kSteps = 4;
   static constexpr int kBf16Steps = 1;
 
@@ -49,8 +50,11 @@ struct PairDot {
 
 const Kernels kAvx512Bf16Kernels = {
     InstructionSet::kAvx512Bf16,
-    ActivationElement::kBf16,
-    {multiply<PairDot, Bf16Weights>, multiply<PairDot, Nvfp4>, multiply<PairDot, Mxfp4>},
+    {ActivationLayout::kBf16Pairs,
+     {multiply<ExactTile<PairDot>, Bf16Weights>, multiply<ExactTile<PairDot>, Nvfp4>,
+      multiply<ExactTile<PairDot>, Mxfp4>}},
+    {},
+    moe4j_quantize_int8,
     moe4j_swiglu,
     moe4j_dot_f64,
 };

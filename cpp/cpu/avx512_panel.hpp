@@ -1,7 +1,15 @@
-// The loops that the two AVX-512 instruction sets share. Each includes this with a `Dot` of its own
-// that says how activations are read and multiplied:
+// The loops that the AVX-512 instruction sets share: multiply() walks through a panel slab by slab,
+// and each set includes this with a `Tile` that multiplies a slab with a tile of tokens:
 //
-//   kElement                                   the type of activations
+//   kLayout                                    of tiles
+//   unit<Format>()                             what all sums are multiplied by at the end
+//   most_in_one_pass<Format>()                 the most tokens that need no slabs, alone
+//   multiply<Format, kTokens>(panel, num_chunks, elements, sums)
+//
+// ExactTile is the one for F32 and BF16 activations. It is given a `Dot` that says how they are
+// read and multiplied:
+//
+//   kLayout                                    of activations
 //   kSteps                                     multiplications for 16 rows of 8 K
 //   weights(codes, step)                       their weights, from 64 bytes of codes
 //   add<kTokens>(sum, weights, elements, group, step, token)
@@ -54,13 +62,13 @@ struct Mxfp4 {
   }
 };
 
-/** Asks for every other line of a chunk. The two passes over the halves of a panel need that: each
- *  skips lines, which the processor's own prefetching follows badly. Where all lines are read in
- *  their turn it does better without. */
-template <int64_t kChunkBytes>
-void prefetch_half(const uint8_t* chunk, int half) {
-#pragma GCC unroll 16
-  for (int64_t line = half * 64; line < kChunkBytes; line += kHalves * 64) {
+/** Asks for every kStep-th line of a chunk. The two passes over the halves of a panel need that:
+ * each skips lines, which the processor's own prefetching follows badly. A single token needs it
+ * too: it is multiplied as fast as memory can be read. */
+template <int64_t kChunkBytes, int kStep>
+void prefetch(const uint8_t* chunk, int first) {
+#pragma GCC unroll 32
+  for (int64_t line = first * 64; line < kChunkBytes; line += kStep * 64) {
     _mm_prefetch(reinterpret_cast<const char*>(chunk + line), _MM_HINT_T0);
   }
 }
@@ -88,7 +96,9 @@ void multiply_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t* elem
   }
   for (int64_t chunk = 0; chunk < num_chunks; ++chunk) {
     if constexpr (kVectors == 1) {
-      prefetch_half<kChunkBytes>(panel + kPrefetchChunks * kChunkBytes, half);
+      prefetch<kChunkBytes, kHalves>(panel + kPrefetchChunks * kChunkBytes, half);
+    } else if constexpr (kTokens == 1) {
+      prefetch<kChunkBytes, 1>(panel + kPrefetchChunks * kChunkBytes, 0);
     }
 #pragma GCC unroll 4
     for (int block = 0; block < kChunkK / kBlock; ++block) {
@@ -130,7 +140,7 @@ void multiply_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t* elem
       }
     }
     panel += kChunkBytes;
-    elements += kChunkK * kTokens * element_bytes(Dot::kElement);
+    elements += kTokens * chunk_token_bytes(Dot::kLayout);
   }
 #pragma GCC unroll 2
   for (int v = 0; v < kVectors; ++v) {
@@ -161,26 +171,11 @@ void multiply_bf16_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t*
         sum[t][step] = Dot::template add_bf16<kTokens>(sum[t][step], weights, elements, step, t);
       }
     }
-    elements += 2 * kTokens * element_bytes(Dot::kElement);
+    elements += kTokens * chunk_token_bytes(Dot::kLayout) / (kChunkK / 2);
   }
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
     _mm512_store_ps(sums + t * kPanelRows + half * kLanes, _mm512_add_ps(sum[t][0], sum[t][1]));
-  }
-}
-
-template <class Dot, class Format, int kTokens>
-void multiply_tile(const uint8_t* panel, int64_t num_chunks, const uint8_t* elements, float* sums) {
-  if constexpr (Format::kFormat == MOE4J_FORMAT_BF16) {
-    for (int half = 0; half < kHalves; ++half) {
-      multiply_bf16_rows<Dot, kTokens>(panel, num_chunks, elements, half, sums);
-    }
-  } else if constexpr (kTokens <= kWideTokens) {
-    multiply_rows<Dot, Format, kTokens, 2>(panel, num_chunks, elements, 0, sums);
-  } else {
-    for (int half = 0; half < kHalves; ++half) {
-      multiply_rows<Dot, Format, kTokens, 1>(panel, num_chunks, elements, half, sums);
-    }
   }
 }
 
@@ -189,24 +184,62 @@ struct Bf16Weights {
   static constexpr float kUnit = 1.0f;
 };
 
+template <class Dot>
+struct ExactTile {
+  static constexpr ActivationLayout kLayout = Dot::kLayout;
+
+  template <class Format>
+  static constexpr float unit() {
+    return Format::kUnit;
+  }
+
+  /** The most tokens for which every line of a panel is read in its turn. */
+  template <class Format>
+  static constexpr int most_in_one_pass() {
+    return Format::kFormat == MOE4J_FORMAT_BF16 ? 0 : kWideTokens;
+  }
+
+  template <class Format, int kTokens>
+  static void multiply(const uint8_t* panel, int64_t num_chunks, const uint8_t* elements,
+                       float* sums) {
+    if constexpr (Format::kFormat == MOE4J_FORMAT_BF16) {
+      for (int half = 0; half < kHalves; ++half) {
+        multiply_bf16_rows<Dot, kTokens>(panel, num_chunks, elements, half, sums);
+      }
+    } else if constexpr (kTokens <= kWideTokens) {
+      multiply_rows<Dot, Format, kTokens, 2>(panel, num_chunks, elements, 0, sums);
+    } else {
+      for (int half = 0; half < kHalves; ++half) {
+        multiply_rows<Dot, Format, kTokens, 1>(panel, num_chunks, elements, half, sums);
+      }
+    }
+  }
+};
+
+using MultiplyTile = void (*)(const uint8_t*, int64_t, const uint8_t*, float*);
+
+/** Tile::multiply() by the number of tokens. */
+template <class Tile, class Format>
+constexpr MultiplyTile kByTokens[8] = {
+    Tile::template multiply<Format, 1>, Tile::template multiply<Format, 2>,
+    Tile::template multiply<Format, 3>, Tile::template multiply<Format, 4>,
+    Tile::template multiply<Format, 5>, Tile::template multiply<Format, 6>,
+    Tile::template multiply<Format, 7>, Tile::template multiply<Format, 8>};
+
 /** Slab by slab of K, so that a slab's codes come once from memory, in the order in which they lie
  *  there, and then from the L1 cache for both halves of the panel and for all tiles. */
-template <class Dot, class Format>
+template <class Tile, class Format>
 void multiply(const PanelProduct& product) {
-  using MultiplyTile = void (*)(const uint8_t*, int64_t, const uint8_t*, float*);
-  static constexpr MultiplyTile kByTokens[kMaxTileTokens] = {
-      multiply_tile<Dot, Format, 1>, multiply_tile<Dot, Format, 2>, multiply_tile<Dot, Format, 3>,
-      multiply_tile<Dot, Format, 4>, multiply_tile<Dot, Format, 5>, multiply_tile<Dot, Format, 6>,
-      multiply_tile<Dot, Format, 7>, multiply_tile<Dot, Format, 8>};
-  constexpr int64_t kChunkElementBytes = kChunkK * element_bytes(Dot::kElement);
+  constexpr int64_t kTokenBytes = chunk_token_bytes(Tile::kLayout);
+  constexpr float kUnit = Tile::template unit<Format>();
   int64_t tokens = 0;
   for (int32_t i = 0; i < product.num_tiles; ++i) tokens += product.tiles[i].tokens;
   const int64_t vectors = tokens * kHalves;
   for (int64_t i = 0; i < vectors; ++i) {
     _mm512_store_ps(product.sums + i * kLanes, _mm512_setzero_ps());
   }
-  const bool one_pass = Format::kFormat != MOE4J_FORMAT_BF16 && product.num_tiles == 1 &&
-                        product.tiles[0].tokens <= kWideTokens;
+  const bool one_pass = product.num_tiles == 1 &&
+                        product.tiles[0].tokens <= Tile::template most_in_one_pass<Format>();
   const int64_t step = one_pass ? product.chunks : kSlabChunks;
   for (int64_t first = 0; first < product.chunks; first += step) {
     const int64_t rest = product.chunks - first;
@@ -214,15 +247,14 @@ void multiply(const PanelProduct& product) {
     float* sums = product.sums;
     for (int32_t i = 0; i < product.num_tiles; ++i) {
       const TokenTile& tile = product.tiles[i];
-      kByTokens[tile.tokens - 1](
+      kByTokens<Tile, Format>[tile.tokens - 1](
           product.panel + first * chunk_bytes(Format::kFormat), num_chunks,
-          static_cast<const uint8_t*>(tile.elements) + first * tile.tokens * kChunkElementBytes,
-          sums);
+          static_cast<const uint8_t*>(tile.elements) + first * tile.tokens * kTokenBytes, sums);
       sums += tile.tokens * kPanelRows;
     }
   }
-  if constexpr (Format::kUnit != 1) {
-    const __m512 unit = _mm512_set1_ps(Format::kUnit);
+  if constexpr (kUnit != 1) {
+    const __m512 unit = _mm512_set1_ps(kUnit);
     for (int64_t i = 0; i < vectors; ++i) {
       float* vector = product.sums + i * kLanes;
       _mm512_store_ps(vector, _mm512_mul_ps(_mm512_load_ps(vector), unit));

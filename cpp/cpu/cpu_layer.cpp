@@ -59,11 +59,12 @@ Status CpuLayer::seal() noexcept {
 }
 
 int32_t CpuLayer::tactics(int64_t tokens, int32_t* ids, int32_t capacity) const noexcept {
-  return tactics_for(tokens, context_.best, ids, capacity);
+  return tactics_for(desc_, tokens, context_.best, ids, capacity);
 }
 
 Status CpuLayer::workspace_bytes(int32_t tactic, int64_t tokens, int64_t* bytes) const noexcept {
-  if (tactic < 0 || tactic >= kNumCpuTactics || !is_offered(kCpuTactics[tactic], context_.best)) {
+  if (tactic < 0 || tactic >= kNumCpuTactics ||
+      !can_run(kCpuTactics[tactic], context_.best, desc_.activation_format)) {
     return invalid_argument("tactic: found %d, expected an id from moe4j_layer_tactics()", tactic);
   }
   *bytes = cpu_workspace_bytes(desc_, kCpuTactics[tactic], tokens);

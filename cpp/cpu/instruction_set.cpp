@@ -1,5 +1,11 @@
 #include "cpu/instruction_set.hpp"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include <cstdio>
 #include <cstring>
 
@@ -9,8 +15,33 @@ namespace moe4j {
 namespace {
 
 constexpr InstructionSet kAll[kNumInstructionSets] = {
-    InstructionSet::kPortable, InstructionSet::kAvx2, InstructionSet::kAvx512,
-    InstructionSet::kAvx512Bf16};
+    InstructionSet::kPortable,   InstructionSet::kAvx2,       InstructionSet::kAvx512,
+    InstructionSet::kAvx512Vnni, InstructionSet::kAvx512Bf16, InstructionSet::kAmxInt8,
+    InstructionSet::kAmxBf16};
+
+#if defined(__x86_64__)
+
+/** What CPUID says in leaf 7, EDX. */
+constexpr unsigned kAmxBf16Bit = 1u << 22;
+constexpr unsigned kAmxTileBit = 1u << 24;
+constexpr unsigned kAmxInt8Bit = 1u << 25;
+
+/** Whether the system lets this process use tile registers. Linux wants to be asked. */
+bool request_tiles() noexcept {
+  constexpr int kArchReqXcompPerm = 0x1023;
+  constexpr int kXfeatureTileData = 18;
+  return syscall(SYS_arch_prctl, kArchReqXcompPerm, kXfeatureTileData) == 0;
+}
+
+bool has_amx(unsigned bit) noexcept {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  if ((edx & kAmxTileBit) == 0 || (edx & bit) == 0) return false;
+  static const bool granted = request_tiles();
+  return granted;
+}
+
+#endif
 
 }  // namespace
 
@@ -20,8 +51,14 @@ const char* name(InstructionSet set) noexcept {
       return "avx2";
     case InstructionSet::kAvx512:
       return "avx512";
+    case InstructionSet::kAvx512Vnni:
+      return "avx512_vnni";
     case InstructionSet::kAvx512Bf16:
       return "avx512_bf16";
+    case InstructionSet::kAmxInt8:
+      return "amx_int8";
+    case InstructionSet::kAmxBf16:
+      return "amx_bf16";
     default:
       return "portable";
   }
@@ -39,8 +76,14 @@ bool is_supported(InstructionSet set) noexcept {
       return avx2;
     case InstructionSet::kAvx512:
       return avx512;
+    case InstructionSet::kAvx512Vnni:
+      return avx512 && __builtin_cpu_supports("avx512vnni");
     case InstructionSet::kAvx512Bf16:
       return avx512 && __builtin_cpu_supports("avx512bf16");
+    case InstructionSet::kAmxInt8:
+      return avx512 && has_amx(kAmxInt8Bit);
+    case InstructionSet::kAmxBf16:
+      return avx512 && has_amx(kAmxBf16Bit);
     default:
       return true;
   }
@@ -60,7 +103,8 @@ Status best_instruction_set(const char* bound, InstructionSet* best) noexcept {
     }
     if (!known) {
       return invalid_argument(
-          "max_instruction_set: found \"%s\", expected portable, avx2, avx512 or avx512_bf16",
+          "max_instruction_set: found \"%s\", expected portable, avx2, avx512, "
+          "avx512_vnni, avx512_bf16, amx_int8 or amx_bf16",
           bound);
     }
   }

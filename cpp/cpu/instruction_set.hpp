@@ -7,14 +7,23 @@
 
 namespace moe4j {
 
-enum class InstructionSet : int32_t { kPortable, kAvx2, kAvx512, kAvx512Bf16 };
+enum class InstructionSet : int32_t {
+  kPortable,
+  kAvx2,
+  kAvx512,
+  kAvx512Vnni,  // INT8 activations only
+  kAvx512Bf16,  // all others only
+  kAmxInt8,     // as kAvx512Vnni
+  kAmxBf16      // as kAvx512Bf16
+};
 
-inline constexpr int32_t kNumInstructionSets = 4;
+inline constexpr int32_t kNumInstructionSets = 7;
 
-/** "portable", "avx2", "avx512" or "avx512_bf16". */
+/** "portable", "avx2", "avx512", "avx512_vnni", "avx512_bf16", "amx_int8" or "amx_bf16". */
 const char* name(InstructionSet set) noexcept;
 
-/** Whether this processor and its operating system run it. */
+/** Whether this processor and its operating system run it. For AMX the system is asked to let this
+ *  process use tile registers. */
 bool is_supported(InstructionSet set) noexcept;
 
 /** The best one that is supported and not above the one named; NULL or "" names no bound. */

@@ -6,28 +6,65 @@
 // function to a processor without it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "cpu/instruction_set.hpp"
 
 namespace moe4j {
 
-/** The type in which a set of kernels reads activations. */
-enum class ActivationElement : int32_t { kF32, kBf16 };
-
-constexpr int64_t element_bytes(ActivationElement element) {
-  return element == ActivationElement::kBf16 ? 2 : 4;
-}
-
 /** The most tokens that any kernel takes in one tile. */
-inline constexpr int32_t kMaxTileTokens = 8;
+inline constexpr int32_t kMaxTileTokens = 16;
 
 /** The most tokens of one call of a product, so that its sums fit on the stack. */
 inline constexpr int32_t kMaxGroupTokens = 64;
 
-/** Vectors of some tokens, interleaved so that one address and constants reach all of them. */
+/**
+ * How the vectors of a tile of tokens lie in memory: chunk by chunk of K, as panels do, each chunk
+ * with all tokens, so that one address and constants reach all of them.
+ */
+enum class ActivationLayout : int32_t {
+  kF32Pairs,   // F32 [32 pairs of K][tokens][2]
+  kBf16Pairs,  // BF16 [32 pairs of K][tokens][2]
+  kBf16Rows,   // BF16 [tokens][64]
+  kInt8Quads,  // the fields of Int8Chunk, interleaved: codes [16][tokens][4], all others [tokens]
+  kInt8Rows,   // the same with codes [tokens][64]
+};
+
+/** Elements of INT8 activations that share a scale. */
+inline constexpr int32_t kInt8Block = 32;
+
+/**
+ * What 8-bit products add to twice a weight, so that it is not negative: -12 .. 12 becomes 0 .. 24.
+ * The product of what was added and a token's codes is taken back by offsets that come with them.
+ */
+inline constexpr int32_t kInt8WeightOffset = 12;
+
+/** 64 elements of a token in INT8. */
+struct Int8Chunk {
+  static constexpr int kBlocks = 2;
+  int8_t codes[64];                   // each eight in the order of a panel's bytes: 0415 2637
+  float scales[kBlocks];              //
+  int32_t offsets[kBlocks];           // -kInt8WeightOffset times the sum of a block's codes
+  int32_t half_offsets[2 * kBlocks];  // the same for each 16 of them
+};
+
+/** Bytes of one token and chunk of K. */
+constexpr int64_t chunk_token_bytes(ActivationLayout layout) {
+  switch (layout) {
+    case ActivationLayout::kF32Pairs:
+      return 64 * 4;
+    case ActivationLayout::kBf16Pairs:
+    case ActivationLayout::kBf16Rows:
+      return 64 * 2;
+    default:
+      return sizeof(Int8Chunk);
+  }
+}
+
+/** Some tokens that go through a panel together. */
 struct TokenTile {
-  const void* elements;  // [padded K / 2][tokens][2]
+  const void* elements;  // as the kernels' ActivationLayout says
   int32_t tokens;
 };
 
@@ -55,12 +92,22 @@ struct DotTile {
 
 using MultiplyPanel = void (*)(const PanelProduct& product);
 
+/** Products of one kind of activations with weights. */
+struct Products {
+  ActivationLayout layout;
+
+  /** sums = weights . tokens, without tensor scales, by weight format (BF16, NVFP4, MXFP4). Null
+   *  where there is none. */
+  MultiplyPanel multiply[3];
+};
+
 struct Kernels {
   InstructionSet instruction_set;
-  ActivationElement element;
+  Products exact;  // F32 or BF16 elements
+  Products int8;
 
-  /** sums = weights . tokens, without tensor scales, by weight format (BF16, NVFP4, MXFP4). */
-  MultiplyPanel multiply[3];
+  /** Quantizes 64 elements as moe4j.h defines INT8. */
+  void (*quantize_int8)(const float* values, Int8Chunk* chunk);
 
   /** h[i] = g * sigmoid(alpha * g) * (u + beta), g and u clamped to the limit, for i < count. */
   void (*swiglu)(int64_t count, const float* gate, const float* up, float alpha, float beta,
@@ -77,7 +124,10 @@ extern const Kernels kPortableKernels;
 #if defined(__x86_64__)
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
+extern const Kernels kAvx512VnniKernels;
 extern const Kernels kAvx512Bf16Kernels;
+extern const Kernels kAmxInt8Kernels;
+extern const Kernels kAmxBf16Kernels;
 #endif
 
 }  // namespace moe4j

@@ -1,6 +1,7 @@
 // The kernels in plain C++: for processors without any of the other instruction sets, and the
 // definition that the fast ones are tested against.
 #include "cpu/dot_f64.hpp"
+#include "cpu/int8_activations.hpp"
 #include "cpu/kernels.hpp"
 #include "cpu/panel_layout.hpp"
 #include "cpu/swiglu.hpp"
@@ -53,12 +54,55 @@ void multiply(const PanelProduct& product) {
   }
 }
 
+/** INT8: a block's sum of products of codes is an exact integer. */
+template <int32_t kFormat>
+void multiply_int8(const PanelProduct& product) {
+  constexpr int64_t kBlock = block_format(kFormat).block;
+  float* sums = product.sums;
+  for (int32_t i = 0; i < product.num_tiles; ++i) {
+    const int64_t tokens = product.tiles[i].tokens;
+    for (int64_t j = 0; j < tokens * kPanelRows; ++j) sums[j] = 0;
+    for (int64_t first = 0; first < product.chunks * kChunkK; first += kBlock) {
+      const int64_t chunk = first / kChunkK;
+      const uint8_t* panel = product.panel + chunk * chunk_bytes(kFormat);
+      const auto* elements = static_cast<const uint8_t*>(product.tiles[i].elements) +
+                             chunk * tokens * static_cast<int64_t>(sizeof(Int8Chunk));
+      const auto* codes = reinterpret_cast<const int8_t*>(elements);
+      const auto* scales =
+          reinterpret_cast<const float*>(elements + tokens * offsetof(Int8Chunk, scales));
+      for (int64_t token = 0; token < tokens; ++token) {
+        const float x_scale = scales[first % kChunkK / kInt8Block * tokens + token] / 2;
+        for (int64_t row = 0; row < kPanelRows; ++row) {
+          int32_t sum = 0;
+          for (int64_t k = first % kChunkK; k < first % kChunkK + kBlock; ++k) {
+            const int64_t quad = k / 8 * 2 + k % 4 / 2;  // 0 4 1 5, then 2 6 3 7
+            const int64_t place = k % 2 * 2 + k % 8 / 4;
+            const uint32_t word =
+                reinterpret_cast<const uint32_t*>(panel)[k / 8 * kPanelRows + row];
+            sum += static_cast<int32_t>(
+                       2 * e2m1_decode(static_cast<uint8_t>(word >> nibble_shift(k) & 0xF))) *
+                   codes[(quad * tokens + token) * 4 + place];
+          }
+          const float scale = decode_block_scale(
+              block_format(kFormat),
+              panel[chunk_code_bytes(kFormat) + first % kChunkK / kBlock * kPanelRows + row]);
+          sums[token * kPanelRows + row] += static_cast<float>(sum) * scale * x_scale;
+        }
+      }
+    }
+    sums += tokens * kPanelRows;
+  }
+}
+
 }  // namespace
 
 const Kernels kPortableKernels = {
     InstructionSet::kPortable,
-    ActivationElement::kF32,
-    {multiply<MOE4J_FORMAT_BF16>, multiply<MOE4J_FORMAT_NVFP4>, multiply<MOE4J_FORMAT_MXFP4>},
+    {ActivationLayout::kF32Pairs,
+     {multiply<MOE4J_FORMAT_BF16>, multiply<MOE4J_FORMAT_NVFP4>, multiply<MOE4J_FORMAT_MXFP4>}},
+    {ActivationLayout::kInt8Quads,
+     {nullptr, multiply_int8<MOE4J_FORMAT_NVFP4>, multiply_int8<MOE4J_FORMAT_MXFP4>}},
+    moe4j_quantize_int8,
     moe4j_swiglu,
     moe4j_dot_f64,
 };
@@ -70,8 +114,14 @@ const Kernels& kernels(InstructionSet set) noexcept {
       return kAvx2Kernels;
     case InstructionSet::kAvx512:
       return kAvx512Kernels;
+    case InstructionSet::kAvx512Vnni:
+      return kAvx512VnniKernels;
     case InstructionSet::kAvx512Bf16:
       return kAvx512Bf16Kernels;
+    case InstructionSet::kAmxInt8:
+      return kAmxInt8Kernels;
+    case InstructionSet::kAmxBf16:
+      return kAmxBf16Kernels;
     default:
       break;
   }

@@ -4,12 +4,20 @@ namespace moe4j {
 namespace {
 
 /** Counts the changes of kernels that make measured times of the same names worthless. */
-constexpr uint64_t kTacticVersion = 1;
+constexpr uint64_t kTacticVersion = 2;
 
-int32_t smallest_tile(InstructionSet set) {
-  int32_t smallest = kMaxTileTokens;
+/** AMX decodes weights before it multiplies them, which so many tokens make up for. */
+constexpr int64_t kAmxTokensPerExpert = 6;
+
+bool is_amx(InstructionSet set) {
+  return set == InstructionSet::kAmxInt8 || set == InstructionSet::kAmxBf16;
+}
+
+int32_t smallest_tile(const CpuTactic& like) {
+  int32_t smallest = like.tile_tokens;
   for (const CpuTactic& tactic : kCpuTactics) {
-    if (tactic.instruction_set == set && tactic.tile_tokens < smallest) {
+    if (tactic.instruction_set == like.instruction_set && tactic.activations == like.activations &&
+        tactic.tile_tokens < smallest) {
       smallest = tactic.tile_tokens;
     }
   }
@@ -23,17 +31,28 @@ bool is_offered(const CpuTactic& tactic, InstructionSet best) noexcept {
   return tactic.instruction_set <= best && is_supported(tactic.instruction_set);
 }
 
-int32_t tactics_for(int64_t tokens, InstructionSet best, int32_t* ids, int32_t capacity) noexcept {
+bool can_run(const CpuTactic& tactic, InstructionSet best, int32_t activation_format) noexcept {
+  const bool int8 = activation_format == MOE4J_FORMAT_INT8;
+  return is_offered(tactic, best) && int8 == (tactic.activations == Activations::kInt8);
+}
+
+int32_t tactics_for(const moe4j_layer_desc& desc, int64_t tokens, InstructionSet best, int32_t* ids,
+                    int32_t capacity) noexcept {
+  // NVFP4's blocks of 16 leave three quarters of an 8-bit tile empty.
+  const bool short_blocks =
+      desc.activation_format == MOE4J_FORMAT_INT8 && desc.weight_format == MOE4J_FORMAT_NVFP4;
+  const bool amx_last =
+      short_blocks || tokens * desc.top_k < kAmxTokensPerExpert * desc.num_experts;
   int32_t count = 0;
-  for (int32_t id = 0; id < kNumCpuTactics; ++id) {
-    const CpuTactic& tactic = kCpuTactics[id];
-    if (!is_offered(tactic, best)) continue;
-    if (tactic.tile_tokens >= 2 * tokens &&
-        tactic.tile_tokens > smallest_tile(tactic.instruction_set)) {
-      continue;
+  for (const bool postponed : {false, true}) {
+    for (int32_t id = 0; id < kNumCpuTactics; ++id) {
+      const CpuTactic& tactic = kCpuTactics[id];
+      if (!can_run(tactic, best, desc.activation_format)) continue;
+      if (postponed != (amx_last && is_amx(tactic.instruction_set))) continue;
+      if (tactic.tile_tokens >= 2 * tokens && tactic.tile_tokens > smallest_tile(tactic)) continue;
+      if (count < capacity) ids[count] = id;
+      ++count;
     }
-    if (count < capacity) ids[count] = id;
-    ++count;
   }
   return count;
 }

@@ -141,6 +141,11 @@ class CudaLayer final : public Layer {
 
 Status create_layer(CudaContext& context, const moe4j_layer_desc& desc,
                     std::unique_ptr<Layer>* layer) noexcept {
+  if (desc.activation_format == MOE4J_FORMAT_INT8) {
+    return failure(MOE4J_UNSUPPORTED,
+                   "activation_format: found INT8, which only CPU devices have, expected BF16, "
+                   "NVFP4, MXFP8 or FP8_PER_TOKEN");
+  }
   try {
     auto created = std::make_unique<CudaLayer>(context);
     MOE4J_RETURN_IF_ERROR(created->create(desc));

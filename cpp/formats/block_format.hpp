@@ -18,7 +18,7 @@ struct BlockFormat {
   int32_t block;            // elements along K that share a scale
   int32_t code_bits;        // of one element
   float max_code;           // the largest magnitude of a code
-  bool has_scales;          // block scales
+  bool has_scales;          // block scales that a caller sees
   bool has_tensor_scale;
   bool has_token_scale;  // one for each row, made where the row is quantized
 
@@ -32,7 +32,7 @@ struct BlockFormat {
 };
 
 MOE4J_HOST_DEVICE constexpr bool is_format(int32_t format) {
-  return format >= MOE4J_FORMAT_BF16 && format <= MOE4J_FORMAT_FP8_PER_TOKEN;
+  return format >= MOE4J_FORMAT_BF16 && format <= MOE4J_FORMAT_INT8;
 }
 
 /** `format` must be one: ask is_format() about what comes from outside. */
@@ -46,6 +46,8 @@ MOE4J_HOST_DEVICE constexpr BlockFormat block_format(int32_t format) {
       return {"MXFP8", MOE4J_E4M3, MOE4J_UE8M0, 32, 8, kE4m3Max, true, false, false};
     case MOE4J_FORMAT_FP8_PER_TOKEN:
       return {"FP8_PER_TOKEN", MOE4J_E4M3, MOE4J_UE8M0, 1, 8, kE4m3Max, false, false, true};
+    case MOE4J_FORMAT_INT8:
+      return {"INT8", MOE4J_U8, MOE4J_F32, 32, 8, 127, false, false, false};
     default:
       return {"BF16", MOE4J_BF16, MOE4J_U8, 1, 16, 0x1.FEp127f, false, false, false};
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cpu/token_tiles.hpp"
+
 namespace moe4j {
 namespace {
 
@@ -12,13 +14,10 @@ class Carver {
 
   template <class T>
   T* take(int64_t count) {
-    return static_cast<T*>(take_bytes(count * static_cast<int64_t>(sizeof(T))));
-  }
-
-  void* take_bytes(int64_t bytes) {
+    const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
     void* piece = base_ == nullptr ? nullptr : base_ + used_;
     used_ += ceil_div(bytes, MOE4J_ALIGNMENT) * MOE4J_ALIGNMENT;
-    return piece;
+    return static_cast<T*>(piece);
   }
 
   int64_t used() const { return used_; }
@@ -32,7 +31,7 @@ int64_t carve(const moe4j_layer_desc& desc, const CpuTactic& tactic, int64_t tok
               CpuWorkspace* workspace) {
   const int64_t in_pass = pass_tokens(desc, tokens);
   const int64_t rows = max_rows(desc, in_pass);
-  const int64_t bytes = element_bytes(kernels(tactic.instruction_set).element);
+  const ActivationLayout layout = tactic.products().layout;
   const int64_t experts = num_held_experts(desc);
   Carver carver(base);
   CpuWorkspace& w = *workspace;
@@ -45,11 +44,11 @@ int64_t carve(const moe4j_layer_desc& desc, const CpuTactic& tactic, int64_t tok
   w.permutation.slot_row = carver.take<int32_t>(in_pass * slots_per_token(desc));
   w.experts = carver.take<ActiveExpert>(experts);
   w.tiles = carver.take<ActiveTile>(rows);
-  const int64_t x_bytes = rows * padded_k(desc.hidden_size) * bytes;
+  const int64_t x_bytes = rows * token_bytes(layout, desc.hidden_size);
   const int64_t y_bytes = rows * desc.hidden_size * static_cast<int64_t>(sizeof(float));
-  w.x = carver.take_bytes(std::max(x_bytes, y_bytes));
-  w.y = static_cast<float*>(w.x);
-  w.h = carver.take_bytes(rows * padded_k(desc.intermediate_size) * bytes);
+  w.x = carver.take<uint8_t>(std::max(x_bytes, y_bytes));
+  w.y = reinterpret_cast<float*>(w.x);
+  w.h = carver.take<uint8_t>(rows * token_bytes(layout, desc.intermediate_size));
   const bool quantized = desc.activation_format != MOE4J_FORMAT_BF16;
   w.exact_h = quantized ? carver.take<float>(rows * desc.intermediate_size) : nullptr;
   return carver.used();

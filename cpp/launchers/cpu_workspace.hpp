@@ -42,8 +42,8 @@ struct CpuWorkspace {
   Permutation permutation;
   ActiveExpert* experts;  // [held experts]
   ActiveTile* tiles;      // [P]
-  void* x;                // tiles of [padded H / 2][count][2]
-  void* h;                // tiles of [padded I / 2][count][2]
+  uint8_t* x;             // tiles of P rows of H; token_tiles.hpp says how they lie
+  uint8_t* h;             // tiles of P rows of I
   float* exact_h;         // [P, I] where h is quantized, otherwise null
   float* y;               // [P, H]
 };

@@ -17,20 +17,8 @@ namespace {
 /** Work on fewer elements than this is done before another thread would have woken up. */
 constexpr int64_t kInlineElements = 32 * 1024;
 
-struct F32Element {
-  using Type = float;
-  static float from_f32(float value) { return value; }
-  static float from_bf16(uint16_t bits) { return bf16_to_f32(bits); }
-};
-
-struct Bf16Element {
-  using Type = uint16_t;
-  static uint16_t from_f32(float value) { return f32_to_bf16(value); }
-  static uint16_t from_bf16(uint16_t bits) { return bits; }
-};
-
-/** One call of launch_fused_moe(), by the type in which its kernels read activations. */
-template <class Element>
+/** One call of launch_fused_moe(), by how its kernels read activations (token_tiles.hpp). */
+template <class Tile>
 class FusedMoe {
  public:
   FusedMoe(const moe4j_layer_desc& desc, const PreparedLayer& layer, const CpuTactic& tactic,
@@ -42,6 +30,7 @@ class FusedMoe {
         args_(args),
         threads_(threads),
         kernels_(kernels(tactic.instruction_set)),
+        products_(tactic.products()),
         workspace_(carve_workspace(desc, tactic, args.tokens, args.workspace)),
         slots_(slots_per_token(desc)) {}
 
@@ -65,7 +54,7 @@ class FusedMoe {
   }
 
  private:
-  using Value = typename Element::Type;
+  using Value = typename Tile::Type;
 
   // ---- routing ---------------------------------------------------------------------------------
 
@@ -151,7 +140,11 @@ class FusedMoe {
 
   // ---- activations -----------------------------------------------------------------------------
 
+  /** Whether h is quantized once whole blocks of it are there. */
   bool quantizes() const { return desc_.activation_format != MOE4J_FORMAT_BF16; }
+
+  /** Whether values are rounded to those of a format that kernels do not have; INT8 they have. */
+  bool emulates() const { return quantizes() && desc_.activation_format != MOE4J_FORMAT_INT8; }
 
   /** Whether x comes in codes of the activation format. */
   bool hidden_states_are_codes() const { return args_.hidden_states_format != MOE4J_FORMAT_BF16; }
@@ -170,11 +163,11 @@ class FusedMoe {
     return first_token_ + workspace_.permutation.row_token[row];
   }
 
-  Value* x_tile(const ActiveTile& tile) const {
-    return static_cast<Value*>(workspace_.x) + tile.first_row * padded_k(shape_.hidden_size);
+  uint8_t* x_tile(const ActiveTile& tile) const {
+    return workspace_.x + tile.first_row * token_bytes(products_.layout, shape_.hidden_size);
   }
-  Value* h_tile(const ActiveTile& tile) const {
-    return static_cast<Value*>(workspace_.h) + tile.first_row * padded_k(shape_.intermediate_size);
+  uint8_t* h_tile(const ActiveTile& tile) const {
+    return workspace_.h + tile.first_row * token_bytes(products_.layout, shape_.intermediate_size);
   }
 
   /** What fake_quantize_row() wants to know of a token's hidden state. */
@@ -208,8 +201,8 @@ class FusedMoe {
       return;
     }
     const auto* source = static_cast<const uint16_t*>(args_.hidden_states) + token * h + first;
-    if (!quantizes()) {
-      std::transform(source, source + length, piece, Element::from_bf16);
+    if (!emulates()) {
+      std::transform(source, source + length, piece, Tile::from_bf16);
       return;
     }
     float exact[kChunkK];
@@ -224,10 +217,10 @@ class FusedMoe {
       const ActiveTile& tile = workspace_.tiles[index];
       float scales[kMaxTileTokens];
       for (int32_t i = 0; i < tile.count; ++i) scales[i] = x_row_scale(tile, i);
-      interleave_rows(tile.count, h, x_tile(tile),
-                      [&](int32_t i, int64_t first, int64_t length, Value* piece) {
-                        load_x(token_of(tile.first_row + i), scales[i], first, length, piece);
-                      });
+      store_rows(Tile(kernels_, x_tile(tile), tile.count), tile.count, h,
+                 [&](int32_t i, int64_t first, int64_t length, Value* piece) {
+                   load_x(token_of(tile.first_row + i), scales[i], first, length, piece);
+                 });
     });
   }
 
@@ -238,12 +231,15 @@ class FusedMoe {
       const ActiveTile& tile = workspace_.tiles[index];
       float scales[kMaxTileTokens];
       for (int32_t i = 0; i < tile.count; ++i) scales[i] = h_row_scale(tile, i);
-      interleave_rows(tile.count, size, h_tile(tile),
-                      [&](int32_t i, int64_t first, int64_t length, Value* piece) {
-                        const float* exact = workspace_.exact_h + (tile.first_row + i) * size;
-                        fake_quantize_row(desc_.activation_format, length, exact + first, scales[i],
-                                          piece);
-                      });
+      store_rows(Tile(kernels_, h_tile(tile), tile.count), tile.count, size,
+                 [&](int32_t i, int64_t first, int64_t length, Value* piece) {
+                   const float* exact = workspace_.exact_h + (tile.first_row + i) * size + first;
+                   if (emulates()) {
+                     fake_quantize_row(desc_.activation_format, length, exact, scales[i], piece);
+                   } else {
+                     std::transform(exact, exact + length, piece, Tile::from_f32);
+                   }
+                 });
     });
   }
 
@@ -258,7 +254,7 @@ class FusedMoe {
                 const Finish& finish) {
     const int64_t item_panels = tactic_.row_tile / kPanelRows;
     const int64_t expert_items = ceil_div(num_panels, item_panels);
-    const MultiplyPanel multiply_panel = kernels_.multiply[desc_.weight_format];
+    const MultiplyPanel multiply_panel = products_.multiply[desc_.weight_format];
     threads_.parallel_for(num_active_ * expert_items, [&](int64_t item) {
       const ActiveExpert& active = workspace_.experts[item / expert_items];
       const int64_t first_panel = item % expert_items * item_panels;
@@ -338,17 +334,18 @@ class FusedMoe {
   /** h [count][outputs] of a panel into the tile that GEMM2 reads; the last panel fills it up. */
   void store_h(const ActiveTile& tile, int64_t panel, const float* h) const {
     const int64_t outputs = shape_.panel_outputs;
-    Value* elements = h_tile(tile) + panel * outputs * tile.count;
+    const Tile destination(kernels_, h_tile(tile), tile.count);
+    const int64_t first = panel * outputs;
+    const int64_t end = first + outputs;
+    const bool last = panel + 1 == shape_.gemm1_panels;
+    const int64_t padding = last ? padded_k(shape_.intermediate_size) - end : 0;
+    constexpr Value kZeros[kChunkK] = {};
     for (int32_t t = 0; t < tile.count; ++t) {
       Value values[kPanelRows];
-      for (int64_t i = 0; i < outputs; ++i) values[i] = Element::from_f32(h[t * outputs + i]);
-      for (int64_t pair = 0; pair < outputs / 2; ++pair) {
-        std::memcpy(elements + (pair * tile.count + t) * 2, values + pair * 2, 2 * sizeof(Value));
-      }
+      for (int64_t i = 0; i < outputs; ++i) values[i] = Tile::from_f32(h[t * outputs + i]);
+      destination.store(t, first, outputs, values);
+      if (padding > 0) destination.store(t, end, padding, kZeros);
     }
-    if (panel + 1 < shape_.gemm1_panels) return;
-    std::fill(elements + outputs * tile.count,
-              h_tile(tile) + padded_k(shape_.intermediate_size) * tile.count, Value{});
   }
 
   void gemm2() {
@@ -457,6 +454,7 @@ class FusedMoe {
   const moe4j_launch_args& args_;
   ThreadPool::Lease& threads_;
   const Kernels& kernels_;
+  const Products& products_;
   const CpuWorkspace workspace_;
   const int64_t slots_;
 
@@ -467,17 +465,34 @@ class FusedMoe {
   int32_t num_tiles_ = 0;
 };
 
+Status launch_on(ThreadPool::Lease& threads, const moe4j_layer_desc& desc,
+                 const PreparedLayer& layer, const CpuTactic& tactic,
+                 const moe4j_launch_args& args) noexcept {
+  switch (tactic.products().layout) {
+    case ActivationLayout::kF32Pairs:
+      return FusedMoe<PairTile<F32Element>>(desc, layer, tactic, args, threads).run();
+    case ActivationLayout::kBf16Pairs:
+      return FusedMoe<PairTile<Bf16Element>>(desc, layer, tactic, args, threads).run();
+    case ActivationLayout::kBf16Rows:
+      return FusedMoe<Bf16RowTile>(desc, layer, tactic, args, threads).run();
+    case ActivationLayout::kInt8Rows:
+      return FusedMoe<Int8Tile<true>>(desc, layer, tactic, args, threads).run();
+    default:
+      return FusedMoe<Int8Tile<false>>(desc, layer, tactic, args, threads).run();
+  }
+}
+
 }  // namespace
 
 Status launch_fused_moe(const moe4j_layer_desc& desc, const PreparedLayer& layer,
                         const CpuTactic& tactic, const moe4j_launch_args& args,
                         ThreadPool& pool) noexcept {
   if (args.tokens == 0) return Status::ok();
-  ThreadPool::Lease threads(pool);
-  if (kernels(tactic.instruction_set).element == ActivationElement::kBf16) {
-    return FusedMoe<Bf16Element>(desc, layer, tactic, args, threads).run();
-  }
-  return FusedMoe<F32Element>(desc, layer, tactic, args, threads).run();
+  Status status = Status::ok();
+  pool.run_in_turn(args.tokens, [&](ThreadPool::Lease& threads) {
+    status = launch_on(threads, desc, layer, tactic, args);
+  });
+  return status;
 }
 
 }  // namespace moe4j

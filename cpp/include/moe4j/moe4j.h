@@ -76,13 +76,21 @@ enum moe4j_dtype {
  * scale for each token (each row of x and of h), the smallest power of two that lets nothing
  * saturate: 2^ceil(log2(amax / 448)), at least 2^-127. A power of two costs E4M3 no accuracy that
  * amax / 448 would keep, and makes code * scale exact in BF16. Asked for by name, never a default.
+ *
+ * INT8 is for activations with FP4 weights that are quantized inside; its codes never leave a
+ * launch. Blocks of 32: scale = amax / 127, rounded to F32; code = the quotient element / scale,
+ * rounded to F32 and then to an integer, ties to even, at most 127 in magnitude; value = code *
+ * scale. A scale of zero has zero codes. A block that is not finite becomes NaN. About 1e-2 of
+ * relative error in a layer's output, for products that cost half or less on processors with 8-bit
+ * dot products. Asked for by name, never a default.
  */
 enum moe4j_format {
   MOE4J_FORMAT_BF16 = 0,
   MOE4J_FORMAT_NVFP4 = 1,
   MOE4J_FORMAT_MXFP4 = 2,
   MOE4J_FORMAT_MXFP8 = 3,
-  MOE4J_FORMAT_FP8_PER_TOKEN = 4
+  MOE4J_FORMAT_FP8_PER_TOKEN = 4,
+  MOE4J_FORMAT_INT8 = 5
 };
 
 /** How experts are selected from logits and weighted. Ties go to the lower expert id. */
@@ -149,7 +157,8 @@ typedef struct moe4j_device_counters {
 typedef struct moe4j_layer_desc {
   int32_t weight_format;            /* BF16, NVFP4 or MXFP4 */
   int32_t activation_format;        /* of x and of the intermediate h as the matrix units see them:
-                                       BF16 (exact products), NVFP4, MXFP8 or FP8_PER_TOKEN */
+                                       BF16 (exact products), NVFP4, MXFP8, FP8_PER_TOKEN or,
+                                       on CPUs, INT8 */
   int32_t hidden_size;              /* H, a multiple of both formats' blocks, up to 2^24 */
   int32_t intermediate_size;        /* I, a multiple of both formats' blocks, up to 2^24 */
   int32_t num_experts;              /* E, routed experts of the whole layer, 1..1024 */

@@ -48,6 +48,16 @@ TEST_F(HostileArguments, LayerDescription) {
       {"weight_format", [](Desc& d) { d.weight_format = MOE4J_FORMAT_FP8_PER_TOKEN; }},
       {"activation_format", [](Desc& d) { d.activation_format = MOE4J_FORMAT_MXFP4; }},
       {"activation_format", [](Desc& d) { d.activation_format = 77; }},
+      {"activation_format",
+       [](Desc& d) {
+         d.weight_format = MOE4J_FORMAT_BF16;
+         d.activation_format = MOE4J_FORMAT_INT8;
+       }},
+      {"intermediate_size",
+       [](Desc& d) {
+         d.intermediate_size = 48;
+         d.activation_format = MOE4J_FORMAT_INT8;
+       }},
       {"hidden_size", [](Desc& d) { d.hidden_size = 0; }},
       {"hidden_size", [](Desc& d) { d.hidden_size = -64; }},
       {"hidden_size", [](Desc& d) { d.hidden_size = 72; }},

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "cpu/panel_layout.hpp"
+#include "cpu/tactic.hpp"
+#include "cpu/token_tiles.hpp"
 #include "formats/bf16.hpp"
 
 namespace moe4j {
@@ -37,11 +39,24 @@ class EachKernels : public testing::TestWithParam<InstructionSet> {
     if (!is_supported(GetParam())) GTEST_SKIP() << "this processor has no " << name(GetParam());
   }
   const Kernels& fast() const { return kernels(GetParam()); }
+
+  /** The most tokens of a tile, as tactics have it; 0 without such kernels. */
+  int32_t largest_tile(Activations activations) const {
+    int32_t largest = 0;
+    for (const CpuTactic& tactic : kCpuTactics) {
+      if (tactic.instruction_set == GetParam() && tactic.activations == activations) {
+        largest = std::max(largest, tactic.tile_tokens);
+      }
+    }
+    return largest;
+  }
 };
 
 INSTANTIATE_TEST_SUITE_P(Cpu, EachKernels,
                          testing::Values(InstructionSet::kPortable, InstructionSet::kAvx2,
-                                         InstructionSet::kAvx512, InstructionSet::kAvx512Bf16),
+                                         InstructionSet::kAvx512, InstructionSet::kAvx512Vnni,
+                                         InstructionSet::kAvx512Bf16, InstructionSet::kAmxInt8,
+                                         InstructionSet::kAmxBf16),
                          [](const auto& info) { return std::string(name(info.param)); });
 
 /** Any codes; scales of all values that preparation can leave, small enough not to overflow. */
@@ -62,43 +77,83 @@ void fill_panel(std::mt19937_64& random, int32_t format, int64_t num_chunks, uin
   }
 }
 
-/** Products of random panels with tiles of the given sizes must agree, and every tile's tokens must
- *  get what they would get alone. */
-void expect_agreement(const Kernels& fast, int32_t format, int64_t num_chunks,
+/** A tile of tokens in the layout of some kernels. */
+class StoredTile {
+ public:
+  /** `elements` [tokens][K] are BF16 numbers. */
+  StoredTile(const Kernels& kernels, ActivationLayout layout, int32_t tokens, int64_t k,
+             const std::vector<float>& elements)
+      : bytes_(tokens * token_bytes(layout, k)), tokens_(tokens) {
+    const auto store = [&](const auto& tile) {
+      store_rows(tile, tokens, k, [&](int32_t i, int64_t first, int64_t length, auto* piece) {
+        for (int64_t j = 0; j < length; ++j) {
+          piece[j] = tile.from_f32(elements[static_cast<size_t>(i * k + first + j)]);
+        }
+      });
+    };
+    switch (layout) {
+      case ActivationLayout::kF32Pairs:
+        store(PairTile<F32Element>(kernels, bytes_.data(), tokens));
+        break;
+      case ActivationLayout::kBf16Pairs:
+        store(PairTile<Bf16Element>(kernels, bytes_.data(), tokens));
+        break;
+      case ActivationLayout::kBf16Rows:
+        store(Bf16RowTile(kernels, bytes_.data(), tokens));
+        break;
+      case ActivationLayout::kInt8Rows:
+        store(Int8Tile<true>(kernels, bytes_.data(), tokens));
+        break;
+      default:
+        store(Int8Tile<false>(kernels, bytes_.data(), tokens));
+        break;
+    }
+  }
+
+  TokenTile view() { return {bytes_.data(), tokens_}; }
+
+ private:
+  AlignedBytes bytes_;
+  int32_t tokens_;
+};
+
+std::vector<float> random_elements(std::mt19937_64& random, int64_t count) {
+  std::vector<float> elements(static_cast<size_t>(count));
+  for (float& element : elements) {
+    element = bf16_to_f32(static_cast<uint16_t>((random() & 0x80FF) | 0x3F00));
+  }
+  return elements;
+}
+
+/** Products of random panels with tiles of the given sizes must agree with the portable ones. */
+void expect_agreement(const Kernels& fast, bool int8, int32_t format, int64_t num_chunks,
                       const std::vector<int32_t>& tile_sizes) {
   std::mt19937_64 random(static_cast<uint64_t>(format * 1000 + num_chunks));
   AlignedBytes panel(num_chunks * chunk_bytes(format));
   fill_panel(random, format, num_chunks, panel.data());
 
+  const Products& fast_products = int8 ? fast.int8 : fast.exact;
+  const Products& portable = int8 ? kPortableKernels.int8 : kPortableKernels.exact;
   const int64_t k = num_chunks * kChunkK;
-  std::vector<std::vector<float>> exact;
-  std::vector<std::vector<uint16_t>> rounded;
-  for (const int32_t tokens : tile_sizes) {
-    exact.emplace_back(static_cast<size_t>(k * tokens));
-    rounded.emplace_back();
-    for (float& element : exact.back()) {
-      rounded.back().push_back(static_cast<uint16_t>((random() & 0x80FF) | 0x3F00));
-      element = bf16_to_f32(rounded.back().back());
-    }
-  }
-  std::vector<TokenTile> exact_tiles;
-  std::vector<TokenTile> tiles;
+  std::vector<std::unique_ptr<StoredTile>> stored;
+  std::vector<TokenTile> fast_tiles;
+  std::vector<TokenTile> portable_tiles;
   int64_t tokens = 0;
-  for (size_t i = 0; i < tile_sizes.size(); ++i) {
-    exact_tiles.push_back({exact[i].data(), tile_sizes[i]});
-    const void* elements = fast.element == ActivationElement::kF32
-                               ? static_cast<const void*>(exact[i].data())
-                               : rounded[i].data();
-    tiles.push_back({elements, tile_sizes[i]});
-    tokens += tile_sizes[i];
+  for (const int32_t size : tile_sizes) {
+    const std::vector<float> elements = random_elements(random, size * k);
+    stored.push_back(std::make_unique<StoredTile>(fast, fast_products.layout, size, k, elements));
+    fast_tiles.push_back(stored.back()->view());
+    stored.push_back(
+        std::make_unique<StoredTile>(kPortableKernels, portable.layout, size, k, elements));
+    portable_tiles.push_back(stored.back()->view());
+    tokens += size;
   }
   alignas(64) float expected[kMaxGroupTokens * kPanelRows];
   alignas(64) float actual[kMaxGroupTokens * kPanelRows];
   std::fill(std::begin(actual), std::end(actual), std::numeric_limits<float>::quiet_NaN());
-  const auto count = static_cast<int32_t>(tiles.size());
-  kPortableKernels.multiply[format](
-      {panel.data(), num_chunks, exact_tiles.data(), count, expected});
-  fast.multiply[format]({panel.data(), num_chunks, tiles.data(), count, actual});
+  const auto count = static_cast<int32_t>(tile_sizes.size());
+  portable.multiply[format]({panel.data(), num_chunks, portable_tiles.data(), count, expected});
+  fast_products.multiply[format]({panel.data(), num_chunks, fast_tiles.data(), count, actual});
 
   double error = 0;
   double norm = 0;
@@ -111,14 +166,20 @@ void expect_agreement(const Kernels& fast, int32_t format, int64_t num_chunks,
 }
 
 TEST_P(EachKernels, MultiplyEveryTileSizeLikeThePortableOnes) {
-  const int32_t largest = GetParam() == InstructionSet::kAvx2 ? 6 : kMaxTileTokens;
-  for (const int32_t format : kFormats) {
-    for (const int64_t num_chunks : {1, 2, 5, 8, 9, 17}) {
-      for (int32_t tokens = 1; tokens <= largest; ++tokens) {
-        expect_agreement(fast(), format, num_chunks, {tokens});
-        expect_agreement(fast(), format, num_chunks, {tokens, tokens, 1});
+  for (const Activations activations : {Activations::kExact, Activations::kInt8}) {
+    const bool int8 = activations == Activations::kInt8;
+    const int32_t largest = largest_tile(activations);
+    for (const int32_t format : kFormats) {
+      if (int8 && format == MOE4J_FORMAT_BF16) continue;
+      for (const int64_t num_chunks : {1, 2, 5, 8, 9, 17}) {
+        for (int32_t tokens = 1; tokens <= largest; ++tokens) {
+          expect_agreement(fast(), int8, format, num_chunks, {tokens});
+          expect_agreement(fast(), int8, format, num_chunks, {tokens, tokens, 1});
+        }
+        if (largest > 0) {
+          expect_agreement(fast(), int8, format, num_chunks, std::vector<int32_t>(64, 1));
+        }
       }
-      expect_agreement(fast(), format, num_chunks, std::vector<int32_t>(64, 1));
     }
   }
 }
@@ -126,34 +187,81 @@ TEST_P(EachKernels, MultiplyEveryTileSizeLikeThePortableOnes) {
 TEST_P(EachKernels, ATokenGetsTheSameBitsInEveryTile) {
   constexpr int64_t kChunks = 11;
   std::mt19937_64 random(3);
-  for (const int32_t format : kFormats) {
-    AlignedBytes panel(kChunks * chunk_bytes(format));
-    fill_panel(random, format, kChunks, panel.data());
-    const auto bytes = element_bytes(fast().element);
-    // One token's elements, and two tiles that hold it beside others.
-    for (const int32_t tokens : {2, 3, 6}) {
-      std::vector<uint8_t> tile(static_cast<size_t>(kChunks * kChunkK * tokens * bytes));
-      for (size_t i = 0; i < tile.size(); i += static_cast<size_t>(bytes)) {
-        const float value = static_cast<float>(random() % 2001) / 1000 - 1;
-        const uint16_t half = f32_to_bf16(value);
-        if (bytes == 4) {
-          std::memcpy(tile.data() + i, &value, 4);
-        } else {
-          std::memcpy(tile.data() + i, &half, 2);
+  for (const Activations activations : {Activations::kExact, Activations::kInt8}) {
+    const bool int8 = activations == Activations::kInt8;
+    const Products& products = int8 ? fast().int8 : fast().exact;
+    for (const int32_t format : kFormats) {
+      if (products.multiply[format] == nullptr) continue;
+      AlignedBytes panel(kChunks * chunk_bytes(format));
+      fill_panel(random, format, kChunks, panel.data());
+      for (const int32_t tokens : {2, 3, std::min(6, largest_tile(activations))}) {
+        StoredTile stored(fast(), products.layout, tokens, kChunks * kChunkK,
+                          random_elements(random, tokens * kChunks * kChunkK));
+        alignas(64) float together[kMaxGroupTokens * kPanelRows];
+        alignas(64) float again[kMaxGroupTokens * kPanelRows];
+        const TokenTile one = stored.view();
+        const TokenTile twice[] = {one, one};
+        products.multiply[format]({panel.data(), kChunks, &one, 1, together});
+        products.multiply[format]({panel.data(), kChunks, twice, 2, again});
+        const size_t bytes = sizeof(float) * static_cast<size_t>(tokens * kPanelRows);
+        if (int8 || GetParam() != InstructionSet::kAvx2) {  // whose many tokens take another path
+          EXPECT_EQ(std::memcmp(together, again, bytes), 0);
         }
+        EXPECT_EQ(std::memcmp(again, again + tokens * kPanelRows, bytes), 0);
       }
-      alignas(64) float together[kMaxGroupTokens * kPanelRows];
-      alignas(64) float again[kMaxGroupTokens * kPanelRows];
-      const TokenTile one = {tile.data(), tokens};
-      const TokenTile twice[] = {one, one};
-      fast().multiply[format]({panel.data(), kChunks, &one, 1, together});
-      fast().multiply[format]({panel.data(), kChunks, twice, 2, again});
-      if (GetParam() != InstructionSet::kAvx2) {  // whose many tokens take another path than few
-        EXPECT_EQ(std::memcmp(together, again, sizeof(float) * tokens * kPanelRows), 0);
-      }
-      EXPECT_EQ(
-          std::memcmp(again, again + tokens * kPanelRows, sizeof(float) * tokens * kPanelRows), 0);
     }
+  }
+}
+
+/** INT8 as moe4j.h defines it, one element at a time. */
+TEST_P(EachKernels, QuantizesToInt8AsItIsDefined) {
+  std::mt19937_64 random(5);
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  for (int draw = 0; draw < 300; ++draw) {
+    float values[64];
+    const float spread = std::ldexp(1.0f, static_cast<int>(random() % 290) - 160);
+    for (float& value : values) {
+      value = (static_cast<float>(random() % 2001) / 1000 - 1) * spread;
+    }
+    if (draw % 10 == 1) std::fill(values, values + 32, 0.0f);
+    if (draw % 10 == 2) values[33] = std::numeric_limits<float>::infinity();
+    if (draw % 10 == 3) values[5] = kNan;
+    if (draw % 10 == 4) {  // ties
+      for (int i = 0; i < 32; ++i) values[i] = static_cast<float>(i) - 15.5f;
+      values[0] = 127;
+    }
+    Int8Chunk chunk;
+    fast().quantize_int8(values, &chunk);
+    int32_t sums[4] = {};
+    for (int block = 0; block < 2; ++block) {
+      float amax = 0;
+      bool finite = true;
+      for (int i = 0; i < 32; ++i) {
+        amax = std::max(amax, std::abs(values[block * 32 + i]));
+        finite = finite && std::isfinite(values[block * 32 + i]);
+      }
+      const float scale = amax / 127.0f;
+      if (finite) {
+        ASSERT_EQ(chunk.scales[block], scale);
+      } else {
+        ASSERT_TRUE(std::isnan(chunk.scales[block]));
+      }
+      for (int i = 0; i < 32; ++i) {
+        const int k = block * 32 + i;
+        constexpr int kPlace[8] = {0, 2, 4, 6, 1, 3, 5, 7};  // of K 0 .. 7 in 0 4 1 5 2 6 3 7
+        const int code = chunk.codes[k / 8 * 8 + kPlace[k % 8]];
+        const float quotient = values[k] / scale;
+        const double expected =
+            finite && scale > 0
+                ? std::max(-127.0, std::min(127.0, static_cast<double>(std::nearbyint(quotient))))
+                : 0.0;
+        ASSERT_EQ(code, expected) << values[k] << " / " << scale;
+        sums[k / 16] += code;
+      }
+    }
+    for (int half = 0; half < 4; ++half) ASSERT_EQ(chunk.half_offsets[half], -12 * sums[half]);
+    ASSERT_EQ(chunk.offsets[0], -12 * (sums[0] + sums[1]));
+    ASSERT_EQ(chunk.offsets[1], -12 * (sums[2] + sums[3]));
   }
 }
 

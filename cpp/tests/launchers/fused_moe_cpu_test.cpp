@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -18,15 +19,18 @@ constexpr double kOutputRounding = 2e-3;
 constexpr double kHRounding = 3.4e-3;
 /** And quantizing h: a value near a tie may take the neighbouring code. */
 constexpr double kHCodes = 5e-3;
+constexpr double kHInt8Codes = 2e-3;
 
 /** The error that a launch is allowed: what its roundings add up to. */
 double tolerance(const moe4j_layer_desc& desc, int32_t output_dtype, const std::string& tactic) {
   double squares = 5e-6 * 5e-6;  // accumulation in F32
   const auto add = [&squares](double error) { squares += error * error; };
   if (output_dtype == MOE4J_BF16) add(kOutputRounding);
-  if (desc.activation_format != MOE4J_FORMAT_BF16) {
+  if (desc.activation_format == MOE4J_FORMAT_INT8) {
+    add(kHInt8Codes);
+  } else if (desc.activation_format != MOE4J_FORMAT_BF16) {
     add(kHCodes);
-  } else if (tactic.find("avx512_bf16") != std::string::npos) {
+  } else if (tactic.find("_bf16.") != std::string::npos) {
     add(kHRounding);
   }
   return std::sqrt(squares);
@@ -53,6 +57,17 @@ class EachInstructionSet : public testing::TestWithParam<const char*> {
       if (tactic.first.compare(0, prefix.size(), prefix) == 0) chosen.push_back(tactic);
     }
     return chosen;
+  }
+
+  /** Whether there are kernels for formats other than INT8. */
+  bool has_exact_kernels() const {
+    return std::set<std::string>{"avx512_vnni", "amx_int8"}.count(GetParam()) == 0;
+  }
+  bool has_int8_kernels() const {
+    return std::set<std::string>{"avx512", "avx512_bf16", "amx_bf16"}.count(GetParam()) == 0;
+  }
+  bool has_kernels(int32_t activation_format) const {
+    return activation_format == MOE4J_FORMAT_INT8 ? has_int8_kernels() : has_exact_kernels();
   }
 
   void expect_oracle_output(Random& random, const RandomLayer& drawn, int64_t tokens) const {
@@ -88,16 +103,22 @@ class EachInstructionSet : public testing::TestWithParam<const char*> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Cpu, EachInstructionSet,
-                         testing::Values("portable", "avx2", "avx512", "avx512_bf16"),
+                         testing::Values("portable", "avx2", "avx512", "avx512_vnni", "avx512_bf16",
+                                         "amx_int8", "amx_bf16"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST_P(EachInstructionSet, AgreesWithTheOracleOnRandomLayers) {
   Random random(1);
   for (int draw = 0; draw < 60; ++draw) {
-    const RandomLayer drawn(
-        random, random.one_of({MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4}),
+    const int32_t activations =
         random.one_of({MOE4J_FORMAT_BF16, MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP8,
-                       MOE4J_FORMAT_FP8_PER_TOKEN}),
+                       MOE4J_FORMAT_FP8_PER_TOKEN, MOE4J_FORMAT_INT8, MOE4J_FORMAT_INT8});
+    if (!has_kernels(activations)) continue;
+    const int32_t fp4 = random.one_of({MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4});
+    const RandomLayer drawn(
+        random,
+        activations != MOE4J_FORMAT_INT8 && random.chance(33) ? int32_t{MOE4J_FORMAT_BF16} : fp4,
+        activations,
         random.one_of(
             {MOE4J_SWIGLU, MOE4J_SWIGLU, MOE4J_GEGLU, MOE4J_RELU2, MOE4J_IDENTITY, MOE4J_SITU}));
     const int64_t tokens = random.one_of({1, 1, 2, 3, 4, 5, 7, 9, 12, 17, 33, 70});
@@ -114,21 +135,27 @@ TEST_P(EachInstructionSet, AgreesWithTheOracleOnRandomLayers) {
 /** One expert chosen by all tokens: every tile size there is, the largest many times. */
 TEST_P(EachInstructionSet, AgreesWithTheOracleForEveryNumberOfTokensOfAnExpert) {
   Random random(2);
-  for (const int32_t format : {MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4}) {
-    RandomLayer drawn(random, format, MOE4J_FORMAT_BF16, MOE4J_SWIGLU);
-    drawn.desc = default_layer_desc();
-    drawn.desc.weight_format = format;
-    drawn.desc.hidden_size = 160;
-    drawn.desc.intermediate_size = 96;
-    drawn.desc.num_experts = drawn.desc.local_num_experts = drawn.desc.top_k = 1;
-    drawn.experts.clear();
-    drawn.draw_experts(random);
-    for (int64_t tokens = 1; tokens <= 20; ++tokens) expect_oracle_output(random, drawn, tokens);
-    expect_oracle_output(random, drawn, 150);
+  for (const int32_t activations : {MOE4J_FORMAT_BF16, MOE4J_FORMAT_INT8}) {
+    if (!has_kernels(activations)) continue;
+    for (const int32_t format : {MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4}) {
+      if (activations == MOE4J_FORMAT_INT8 && format == MOE4J_FORMAT_BF16) continue;
+      RandomLayer drawn(random, format, activations, MOE4J_SWIGLU);
+      drawn.desc = default_layer_desc();
+      drawn.desc.weight_format = format;
+      drawn.desc.activation_format = activations;
+      drawn.desc.hidden_size = 160;
+      drawn.desc.intermediate_size = 96;
+      drawn.desc.num_experts = drawn.desc.local_num_experts = drawn.desc.top_k = 1;
+      drawn.experts.clear();
+      drawn.draw_experts(random);
+      for (int64_t tokens = 1; tokens <= 20; ++tokens) expect_oracle_output(random, drawn, tokens);
+      expect_oracle_output(random, drawn, 150);
+    }
   }
 }
 
 TEST_P(EachInstructionSet, AgreesWithTheOracleOnAWideLayer) {
+  if (!has_exact_kernels()) GTEST_SKIP() << GetParam() << " has kernels for INT8 only";
   Random random(3);
   for (const int32_t format : {MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4}) {
     RandomLayer drawn(random, format, MOE4J_FORMAT_BF16, MOE4J_SWIGLU);
@@ -145,6 +172,7 @@ TEST_P(EachInstructionSet, AgreesWithTheOracleOnAWideLayer) {
 }
 
 TEST_P(EachInstructionSet, LeavesCombiningToTheCallerWhenNotFinalizing) {
+  if (!has_exact_kernels()) GTEST_SKIP() << GetParam() << " has kernels for INT8 only";
   Random random(4);
   for (int draw = 0; draw < 20; ++draw) {
     const RandomLayer drawn(random, random.one_of({MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4}),
@@ -209,8 +237,9 @@ TEST_P(EachInstructionSet, LeavesCombiningToTheCallerWhenNotFinalizing) {
 
 TEST_P(EachInstructionSet, GivesTheSameBitsAtAnyThreadCount) {
   Random random(5);
-  for (const int32_t activation_format :
-       {MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP8, MOE4J_FORMAT_FP8_PER_TOKEN}) {
+  for (const int32_t activation_format : {MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP8,
+                                          MOE4J_FORMAT_FP8_PER_TOKEN, MOE4J_FORMAT_INT8}) {
+    if (!has_kernels(activation_format)) continue;
     const RandomLayer drawn(random, MOE4J_FORMAT_MXFP4, activation_format, MOE4J_SWIGLU);
     const RandomInputs inputs(random, drawn, 130);
     const Device one = open(1);
@@ -274,7 +303,7 @@ TEST_P(EachInstructionSet, WorksThroughMoreTokensThanOnePassHolds) {
   drawn.desc.top_k = 4;
   drawn.experts.clear();
   drawn.draw_experts(random);
-  expect_oracle_output(random, drawn, 5000);
+  if (has_exact_kernels()) expect_oracle_output(random, drawn, 5000);
 
   RandomInputs inputs(random, drawn, 5000);
   inputs.args.addend = nullptr;
@@ -340,6 +369,33 @@ TEST_P(EachInstructionSet, RefusedRoutingLeavesTheOutputsAlone) {
   EXPECT_TRUE(outputs.ids.is_untouched());
   EXPECT_TRUE(outputs.weights.is_untouched());
   EXPECT_TRUE(outputs.replay.is_untouched());
+}
+
+/** What moe4j.h promises of INT8 against exact activations. */
+TEST(CpuLayer, Int8ActivationsCostAboutOnePercent) {
+  Random random(10);
+  for (const int32_t format : {MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4}) {
+    RandomLayer drawn(random, format, MOE4J_FORMAT_BF16, MOE4J_SWIGLU);
+    drawn.desc = default_layer_desc();
+    drawn.desc.weight_format = format;
+    drawn.desc.hidden_size = 256;
+    drawn.desc.intermediate_size = 192;
+    drawn.desc.num_experts = drawn.desc.local_num_experts = 4;
+    drawn.desc.top_k = 2;
+    drawn.experts.clear();
+    drawn.draw_experts(random);
+    const RandomInputs inputs(random, drawn, 33);
+    const std::vector<double> exact = Oracle(drawn).output(inputs.args);
+    RandomLayer int8 = drawn;
+    int8.desc.activation_format = MOE4J_FORMAT_INT8;
+    const Device device = Device::cpu(2);
+    const Layer layer = int8.load(device);
+    const Outputs outputs =
+        must_launch(device, layer, int8.desc, layer.tactics(33)[0], inputs.args);
+    const double error = relative_l2(outputs.values(), exact);
+    EXPECT_LT(error, 1.5e-2);
+    EXPECT_GT(error, 2e-3);  // or it was not INT8
+  }
 }
 
 TEST(CpuLayer, RefusesNanBlockScalesByTheirPlace) {

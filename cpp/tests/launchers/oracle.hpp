@@ -62,7 +62,13 @@ inline std::vector<double> oracle_fake_quantize(int32_t format, std::vector<doub
   for (size_t first = 0; first < row.size(); first += block) {
     double amax = 0;
     for (size_t i = first; i < first + block; ++i) amax = std::max(amax, std::abs(row[i]));
-    if (format == MOE4J_FORMAT_NVFP4) {
+    if (format == MOE4J_FORMAT_INT8) {
+      const auto scale = static_cast<float>(amax / 127);
+      for (size_t i = first; i < first + block; ++i) {
+        const double code = std::nearbyint(static_cast<float>(row[i] / scale));
+        row[i] = scale == 0 ? 0 : scale * std::max(-127.0, std::min(127.0, code));
+      }
+    } else if (format == MOE4J_FORMAT_NVFP4) {
       const double scale =
           oracle_e4m3(oracle_nearest(amax / 6 / tensor_scale, 0x7E, 0x80, oracle_e4m3));
       for (size_t i = first; i < first + block; ++i) {

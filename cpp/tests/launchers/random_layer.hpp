@@ -274,7 +274,9 @@ struct RandomInputs {
 
   void draw_hidden_states(Random& random, const moe4j_layer_desc& desc) {
     const int64_t count = args.tokens * desc.hidden_size;
-    if (block_of(desc.activation_format) == 1 || random.chance(50)) {
+    const bool only_inside =
+        block_of(desc.activation_format) == 1 || desc.activation_format == MOE4J_FORMAT_INT8;
+    if (only_inside || random.chance(50)) {
       auto* states = storage.make<uint16_t>(count);
       for (int64_t i = 0; i < count; ++i) states[i] = random.bf16(random.normal());
       args.hidden_states = states;

@@ -69,7 +69,7 @@ final class CallValidator {
         TensorChecks.is("hiddenStates", states.codes(), DType.E4M3, tokens, hiddenSize);
         checkOptional("hiddenStates.scales", states.scales(), DType.UE8M0, tokens, hiddenSize / 32);
       }
-      case MXFP4, FP8_PER_TOKEN -> throw new AssertionError("refused above");
+      case MXFP4, FP8_PER_TOKEN, INT8 -> throw new AssertionError("refused above");
     }
     return tokens;
   }

@@ -6,7 +6,8 @@ package io.moe4j;
  *
  * @param weightFormat BF16, NVFP4 or MXFP4
  * @param activationFormat format of the inputs of both matrix multiplications: BF16 for exact
- *     products, NVFP4, MXFP8 or FP8_PER_TOKEN for quantized ones
+ *     products, NVFP4, MXFP8, FP8_PER_TOKEN or, on CPUs and with FP4 weights, INT8 for quantized
+ *     ones
  * @param hiddenSize H, a multiple of both formats' blocks
  * @param intermediateSize I, a multiple of both formats' blocks
  * @param numExperts E, routed experts of the whole layer
@@ -50,7 +51,11 @@ public record MoeSpec(
     }
     if (!activationFormat.isForActivations()) {
       throw new InvalidArgumentException(
-          "activationFormat", activationFormat, "BF16, NVFP4, MXFP8 or FP8_PER_TOKEN");
+          "activationFormat", activationFormat, "BF16, NVFP4, MXFP8, FP8_PER_TOKEN or INT8");
+    }
+    if (activationFormat == QuantFormat.INT8 && weightFormat == QuantFormat.BF16) {
+      throw new InvalidArgumentException(
+          "activationFormat", activationFormat, "another for BF16 weights");
     }
     int block = Math.max(weightFormat.block(), activationFormat.block());
     checkSize("hiddenSize", hiddenSize, block);

@@ -4,7 +4,7 @@ package io.moe4j;
  * Formats of weights and of matrix-multiplication inputs. Blocks run along K, the reduction axis.
  *
  * <p>Value of an element: BF16 the code; NVFP4 {@code e2m1 * e4m3 * tensorScale}; MXFP4 {@code e2m1
- * * 2^(b - 127)}; MXFP8 and FP8_PER_TOKEN {@code e4m3 * 2^(b - 127)}.
+ * * 2^(b - 127)}; MXFP8 and FP8_PER_TOKEN {@code e4m3 * 2^(b - 127)}; INT8 {@code code * scale}.
  */
 public enum QuantFormat {
   /** Not quantized. */
@@ -19,7 +19,13 @@ public enum QuantFormat {
    * FP8 with a power-of-two scale per token, 2^ceil(log2(amax / 448)); activations only, quantized
    * inside a launch. Never chosen unless asked for.
    */
-  FP8_PER_TOKEN(1, DType.E4M3, null);
+  FP8_PER_TOKEN(1, DType.E4M3, null),
+  /**
+   * Eight-bit integers with an F32 scale per 32 elements, amax / 127; activations only, with FP4
+   * weights and on CPUs only, quantized inside a launch. Never chosen unless asked for: costs about
+   * 1e-2 of relative error.
+   */
+  INT8(32, DType.U8, null);
 
   private final int block;
   private final DType codes;
@@ -31,7 +37,7 @@ public enum QuantFormat {
     this.scales = scales;
   }
 
-  /** Elements that share a block scale; 1 where there are none. */
+  /** Elements that share a block scale; 1 where there are none. Sizes are multiples of it. */
   public int block() {
     return block;
   }

@@ -82,6 +82,18 @@ final class WrongDescriptionTest {
             "weightFormat",
             () -> LayerFixture.spec().weightFormat(QuantFormat.FP8_PER_TOKEN).build()),
         spec(
+            "INT8 weights",
+            "weightFormat",
+            () -> LayerFixture.spec().weightFormat(QuantFormat.INT8).build()),
+        spec(
+            "INT8 activations with BF16 weights",
+            "activationFormat",
+            () ->
+                LayerFixture.spec()
+                    .weightFormat(QuantFormat.BF16)
+                    .activationFormat(QuantFormat.INT8)
+                    .build()),
+        spec(
             "MXFP4 activations",
             "activationFormat",
             () -> LayerFixture.spec().activationFormat(QuantFormat.MXFP4).build()),

@@ -18,7 +18,8 @@ final class BlockValues {
     return switch (format) {
       case NVFP4 -> e4m3(code);
       case MXFP4, MXFP8 -> code == 0xFF ? Double.NaN : Math.scalb(1.0, code - 127);
-      case BF16, FP8_PER_TOKEN -> throw new IllegalArgumentException(format + ": no block scales");
+      case BF16, FP8_PER_TOKEN, INT8 ->
+          throw new IllegalArgumentException(format + ": no block scales of one byte");
     };
   }
 

@@ -7,7 +7,8 @@ enum ActivationFormat {
   BF16(QuantFormat.BF16),
   NVFP4(QuantFormat.NVFP4),
   MXFP8(QuantFormat.MXFP8),
-  FP8_PER_TOKEN(QuantFormat.FP8_PER_TOKEN);
+  FP8_PER_TOKEN(QuantFormat.FP8_PER_TOKEN),
+  INT8(QuantFormat.INT8);
 
   private final QuantFormat format;
 

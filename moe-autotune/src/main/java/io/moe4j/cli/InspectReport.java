@@ -50,7 +50,8 @@ record InspectReport(
    * One layer; its parts are null where they could not be read, or where there are none.
    *
    * @param activationFormats formats that activations may have: NVFP4 where the checkpoint has
-   *     scales for it, MXFP8 where both sizes are whole blocks, FP8_PER_TOKEN always
+   *     scales for it, MXFP8 where both sizes are whole blocks, FP8_PER_TOKEN always, INT8, which
+   *     CPUs have, where both sizes are whole blocks and weights are FP4
    */
   record Layer(
       int layer,
@@ -82,6 +83,9 @@ record InspectReport(
       formats.add(QuantFormat.MXFP8);
     }
     formats.add(QuantFormat.FP8_PER_TOKEN);
+    if (wholeBlocks && spec.weightFormat() != QuantFormat.BF16) {
+      formats.add(QuantFormat.INT8);
+    }
     return formats;
   }
 

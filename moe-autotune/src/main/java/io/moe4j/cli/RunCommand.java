@@ -63,7 +63,7 @@ final class RunCommand implements Runnable {
 
   @Option(
       names = "--activations",
-      paramLabel = "bf16|nvfp4|mxfp8|fp8_per_token",
+      paramLabel = "bf16|nvfp4|mxfp8|fp8_per_token|int8",
       defaultValue = "bf16",
       description = {
         "Format of the inputs of the matrix multiplications (default: bf16, exact products).",

@@ -109,7 +109,7 @@ final class TuneCommand implements Callable<Integer> {
 
   @Option(
       names = "--activations",
-      paramLabel = "bf16|nvfp4|mxfp8|fp8_per_token",
+      paramLabel = "bf16|nvfp4|mxfp8|fp8_per_token|int8",
       defaultValue = "bf16",
       description = "Format of the inputs of the matrix multiplications (default: bf16).")
   private ActivationFormat activations;

@@ -158,7 +158,11 @@ class LayerTuningTest {
   void everyKindOfCallHasProfilesThatTheLayerAccepts() {
     for (QuantFormat activations :
         new QuantFormat[] {
-          QuantFormat.BF16, QuantFormat.NVFP4, QuantFormat.MXFP8, QuantFormat.FP8_PER_TOKEN
+          QuantFormat.BF16,
+          QuantFormat.NVFP4,
+          QuantFormat.MXFP8,
+          QuantFormat.FP8_PER_TOKEN,
+          QuantFormat.INT8
         }) {
       MoeSpec spec =
           TestLayers.spec()

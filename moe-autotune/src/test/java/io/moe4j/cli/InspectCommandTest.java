@@ -31,7 +31,7 @@ class InspectCommandTest {
     assertTrue(
         cli.out().contains("layer 2: H = 64, I = 32, 4 experts, top 2, MXFP4 weights, RENORMALIZE"),
         cli.out());
-    assertTrue(cli.out().contains("activations: BF16, MXFP8, FP8_PER_TOKEN"), cli.out());
+    assertTrue(cli.out().contains("activations: BF16, MXFP8, FP8_PER_TOKEN, INT8"), cli.out());
     assertTrue(cli.out().contains("4 x [32, 64]"), cli.out());
     assertTrue(cli.out().strip().endsWith("nothing is wrong"), cli.out());
   }
@@ -51,7 +51,7 @@ class InspectCommandTest {
     assertEquals("BF16", layer.get("shared").get("weightFormat").textValue());
     assertEquals("DEEPSEEK_V3", layer.get("routing").get("method").textValue());
     assertEquals(
-        "[\"BF16\",\"NVFP4\",\"MXFP8\",\"FP8_PER_TOKEN\"]",
+        "[\"BF16\",\"NVFP4\",\"MXFP8\",\"FP8_PER_TOKEN\",\"INT8\"]",
         layer.get("activationFormats").toString());
     assertEquals(6, layer.get("projections").size());
     JsonNode gate = layer.get("projections").get(0);

@@ -30,7 +30,8 @@ public class moe4j_layer_desc extends Pointer {
 
   public native int weight_format(); public native moe4j_layer_desc weight_format(int setter);            /* BF16, NVFP4 or MXFP4 */
   public native int activation_format(); public native moe4j_layer_desc activation_format(int setter);        /* of x and of the intermediate h as the matrix units see them:
-                                       BF16 (exact products), NVFP4, MXFP8 or FP8_PER_TOKEN */
+                                       BF16 (exact products), NVFP4, MXFP8, FP8_PER_TOKEN or,
+                                       on CPUs, INT8 */
   public native int hidden_size(); public native moe4j_layer_desc hidden_size(int setter);              /* H, a multiple of both formats' blocks, up to 2^24 */
   public native int intermediate_size(); public native moe4j_layer_desc intermediate_size(int setter);        /* I, a multiple of both formats' blocks, up to 2^24 */
   public native int num_experts(); public native moe4j_layer_desc num_experts(int setter);              /* E, routed experts of the whole layer, 1..1024 */

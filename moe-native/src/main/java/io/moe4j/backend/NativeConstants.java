@@ -39,6 +39,7 @@ final class NativeConstants {
       case MXFP4 -> moe4j.MOE4J_FORMAT_MXFP4;
       case MXFP8 -> moe4j.MOE4J_FORMAT_MXFP8;
       case FP8_PER_TOKEN -> moe4j.MOE4J_FORMAT_FP8_PER_TOKEN;
+      case INT8 -> moe4j.MOE4J_FORMAT_INT8;
     };
   }
 

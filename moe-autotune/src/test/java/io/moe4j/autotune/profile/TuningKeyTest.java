@@ -66,6 +66,7 @@ class TuningKeyTest {
     assertTrue(keys.add(key(s -> s.activationFormat(QuantFormat.NVFP4), PACKED, 16)));
     assertTrue(keys.add(key(s -> s.activationFormat(QuantFormat.MXFP8), PACKED, 16)));
     assertTrue(keys.add(key(s -> s.activationFormat(QuantFormat.FP8_PER_TOKEN), PACKED, 16)));
+    assertTrue(keys.add(key(s -> s.activationFormat(QuantFormat.INT8), PACKED, 16)));
     assertTrue(keys.add(key(s -> s.hiddenSize(64), PACKED, 16)));
     assertTrue(keys.add(key(s -> s.intermediateSize(64), PACKED, 16)));
     assertTrue(keys.add(key(s -> s.numExperts(32), PACKED, 16)));

@@ -1,6 +1,8 @@
 package io.moe4j.tests.oracle;
 
 import io.moe4j.QuantFormat;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 
 /** Real numbers to block formats. Blocks never cross a row, so a matrix is one long row here. */
 public final class Quantizers {
@@ -9,7 +11,8 @@ public final class Quantizers {
   /**
    * Quantizes a row-major matrix to any format. NVFP4: block scale = E4M3(amax / 6 / tensorScale);
    * MX formats and FP8_PER_TOKEN, whose block is the row: the smallest power of two that does not
-   * saturate; BF16: rounding alone.
+   * saturate; INT8: scale = amax / 127 in F32, code = (float) (value / scale), ties to even; BF16:
+   * rounding alone.
    */
   public static BlockMatrix quantize(
       QuantFormat format, int rows, int columns, double[] values, float tensorScale) {
@@ -17,6 +20,7 @@ public final class Quantizers {
       case BF16 -> bf16(rows, columns, values);
       case NVFP4 -> nvfp4(rows, columns, values, tensorScale);
       case MXFP4 -> mx(QuantFormat.MXFP4, E2m1.MAX, rows, columns, values);
+      case INT8 -> int8(rows, columns, values);
       case MXFP8, FP8_PER_TOKEN -> mx(format, E4m3.MAX, rows, columns, values);
     };
   }
@@ -69,6 +73,22 @@ public final class Quantizers {
       }
     }
     return new BlockMatrix(format, rows, columns, codes, scales, 1f);
+  }
+
+  private static BlockMatrix int8(int rows, int columns, double[] values) {
+    int block = BlockMatrix.block(QuantFormat.INT8, columns);
+    byte[] codes = new byte[values.length];
+    ByteBuffer scales =
+        ByteBuffer.allocate(values.length / block * Float.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    for (int b = 0; b < values.length / block; b++) {
+      float scale = (float) (amax(values, b * block, block) / 127);
+      scales.putFloat(scale);
+      for (int i = b * block; scale > 0 && i < (b + 1) * block; i++) {
+        double code = Math.rint((float) (values[i] / scale));
+        codes[i] = (byte) Math.max(-127, Math.min(127, code));
+      }
+    }
+    return new BlockMatrix(QuantFormat.INT8, rows, columns, codes, scales.array(), 1f);
   }
 
   private static int e2m1OrZero(double value, double scale) {
