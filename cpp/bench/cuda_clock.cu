@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(256, 1) multiply_all(float* result) {
     cuda::wgmma_commit();
     cuda::wgmma_wait<0>();
   }
-  cuda::wgmma_pin(d);
+  cuda::wgmma_pin<128>(d);
   float sum = 0;
   for (const float value : d) sum += value;
   if (sum == 0.5f) *result = sum;

@@ -48,6 +48,7 @@ struct Permutation {
   int32_t* row_storage;  // [rows] its row in TiledRows
   int32_t* row_pair;     // [rows] token * slots + slot
   int32_t* pair_row;     // [T * slots], -1 where the slot contributes nothing
+  int32_t* next_tiles;   // [2] zeroed for GroupedGemm::next_tile of GEMM1 and GEMM2
 };
 
 /**
@@ -108,6 +109,7 @@ struct GroupedGemm {
   const int32_t* offsets;  // [experts + 1]
   TiledRows tokens;
   const float* token_scales;  // FP8: [storage rows]
+  int32_t* next_tile;         // 0 at first: counts tiles drawn beyond each block's first; sm90 only
   Epilogue epilogue;
 };
 

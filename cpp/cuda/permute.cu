@@ -113,6 +113,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     for (int32_t e = static_cast<int32_t>(threadIdx.x); e <= maps.experts; e += kThreads) {
       out.offsets[e] = maps.totals[e];
     }
+    if (threadIdx.x < 2) out.next_tiles[threadIdx.x] = 0;
   }
   if (token >= routing.tokens) return;
   const uint32_t word = threadIdx.x / 32 * static_cast<uint32_t>(maps.experts);

@@ -59,6 +59,7 @@ Workspace carve(const moe4j_layer_desc& desc, bool fp8, int64_t tokens, void* me
   take(w.permutation.row_storage, rows);
   take(w.permutation.row_pair, rows);
   take(w.permutation.pair_row, pairs);
+  take(w.permutation.next_tiles, 2);
   const auto take_tiled = [&](TiledRows& tiled, int64_t k, int64_t min_elements) {
     tiled.capacity = capacity;
     take(tiled.data, std::max(capacity * round_up(k, kTileK), min_elements) * 2);
@@ -322,6 +323,7 @@ class FusedMoe {
     gemm.experts = layer_.experts();
     gemm.offsets = workspace_.permutation.offsets;
     gemm.tokens = workspace_.x;
+    gemm.next_tile = workspace_.permutation.next_tiles;
     gemm.epilogue = gate_up_epilogue(layer_, args_, workspace_.permutation);
     if (args_.hidden_states_format != MOE4J_FORMAT_BF16) {
       gemm.epilogue.activation_scale = args_.hidden_states_tensor_scale;
@@ -342,6 +344,7 @@ class FusedMoe {
     gemm.experts = layer_.experts();
     gemm.offsets = workspace_.permutation.offsets;
     gemm.tokens = workspace_.h;
+    gemm.next_tile = workspace_.permutation.next_tiles + 1;
     gemm.epilogue.scalars = layer_.scalars();
     gemm.epilogue.features = desc_.hidden_size;
     gemm.epilogue.activation_scale = 1.0f;

@@ -5,11 +5,27 @@
 
 namespace moe4j::cuda {
 
-__device__ __forceinline__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
+/** 1 / (1 + 2^(-x log2 e)): the two approximations, without the care for subnormals. */
+__device__ __forceinline__ float sigmoid(float x) {
+  constexpr float kLog2E = 1.44269504f;
+  float power;
+  float inverse;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(-kLog2E * x));
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(1.0f + power));
+  return inverse;
+}
 
-/** Comparisons instead of fminf() let a NaN through. */
-__device__ __forceinline__ float clamp_above(float x, float limit) { return x > limit ? limit : x; }
-__device__ __forceinline__ float clamp_below(float x, float limit) { return x < limit ? limit : x; }
+/** Unlike fminf() and fmaxf() these let a NaN through. */
+__device__ __forceinline__ float clamp_above(float x, float limit) {
+  float y;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(x), "f"(limit));
+  return y;
+}
+__device__ __forceinline__ float clamp_below(float x, float limit) {
+  float y;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(x), "f"(limit));
+  return y;
+}
 
 __device__ __forceinline__ float activate_swiglu(const ExpertScalars& expert, float g, float u) {
   g = clamp_above(g, expert.limit);
@@ -20,8 +36,8 @@ __device__ __forceinline__ float activate_swiglu(const ExpertScalars& expert, fl
 __device__ __forceinline__ float activate_gated(int32_t activation, const ExpertScalars& expert,
                                                 float g, float u) {
   if (activation == MOE4J_SITU) {
-    return expert.beta * tanhf(u / expert.beta) * expert.alpha * tanhf(g / expert.alpha) *
-           sigmoid(g);
+    return expert.beta * tanhf(__fdividef(u, expert.beta)) * expert.alpha *
+           tanhf(__fdividef(g, expert.alpha)) * sigmoid(g);
   }
   if (activation == MOE4J_GEGLU) {
     constexpr float kSqrtHalf = 0.70710678f;

@@ -39,6 +39,7 @@ class StripEpilogue {
         scalars_(epilogue.scalars[tile.expert]),
         row_begin_(tile.row_begin),
         storage_begin_(tile.storage_begin),
+        column_((lane & 3) * 2),
         row_count_(tile.row_count),
         odd_((lane & 4) != 0) {
     const int g = lane >> 2;
@@ -64,6 +65,17 @@ class StripEpilogue {
       const bool has = biases[i] != nullptr && features_[i] < epilogue.features;
       biases_[i] = has ? biases[i][bias_row + features_[i]] : 0.0f;
     }
+    if (kProjection == Projection::kGateUp) {
+      // Tiles begin at multiples of 8 rows: the chunk's place is the same in all groups of 8.
+      mine_ = column_ + (odd_ ? 1 : 0);
+      first_ = address(mine_, features_[0] & ~1);
+      stride_ = 8 * 128;
+    } else {
+      mine_ = column_;
+      first_ = address(column_, features_[0]);
+      stride_ = static_cast<int64_t>(epilogue.features) * 2;
+    }
+    if (features_[0] >= epilogue.features) row_count_ = 0;  // padding: nothing to store
   }
 
   static __device__ __forceinline__ bool is_common(const Epilogue& epilogue) {
@@ -73,21 +85,28 @@ class StripEpilogue {
             epilogue.per_token_scale == nullptr && epilogue.lora_delta == nullptr);
   }
 
-  /** BF16 of the common case; `column` is that of d[0]. */
-  __device__ __forceinline__ void store(int32_t column, const float* d) const {
+  /** BF16 of the common case: the accumulators of columns 8 n to 8 n + 7. */
+  __device__ __forceinline__ void store(int32_t n, const float* d) {
     if (kProjection == Projection::kDown) {
-      const float2 first = {scaled<0>(d[0]), scaled<1>(d[2])};
-      const float2 second = {scaled<0>(d[1]), scaled<1>(d[3])};
-      if (column < row_count_) store_pair(column, features_[0], first.x, first.y);
-      if (column + 1 < row_count_) store_pair(column + 1, features_[0], second.x, second.y);
+      if (n * 8 + mine_ < row_count_) store_pair(first_, scaled<0>(d[0]), scaled<1>(d[2]));
+      if (n * 8 + mine_ + 1 < row_count_) {
+        store_pair(first_ + stride_, scaled<0>(d[1]), scaled<1>(d[3]));
+      }
+      first_ += 8 * stride_;
     } else {
-      store_swapped(column, activate_swiglu(scalars_, scaled<0>(d[0]), scaled<1>(d[2])),
-                    activate_swiglu(scalars_, scaled<0>(d[1]), scaled<1>(d[3])));
+      // One feature of two tokens: neighbours swap, so that each stores two of one token.
+      const float h0 = activate_swiglu(scalars_, scaled<0>(d[0]), scaled<1>(d[2]));
+      const float h1 = activate_swiglu(scalars_, scaled<0>(d[1]), scaled<1>(d[3]));
+      const float other = __shfl_xor_sync(0xFFFFFFFFu, odd_ ? h0 : h1, 4);
+      if (n * 8 + mine_ < row_count_) {
+        store_pair(first_ + n * stride_, odd_ ? other : h0, odd_ ? h1 : other);
+      }
     }
   }
 
   /** Any activation, option and output type. */
-  __device__ __forceinline__ void store_any(int32_t column, const float* d) const {
+  __device__ __forceinline__ void store_any(int32_t n, const float* d) const {
+    const int32_t column = n * 8 + column_;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       if (column + i >= row_count_) continue;
@@ -140,21 +159,8 @@ class StripEpilogue {
     return activate_ungated(epilogue_.activation, preactivation<kRow>(column, value));
   }
 
-  /** Feature features_[0] of two tokens; neighbours swap, so that each stores two of one token. */
-  __device__ __forceinline__ void store_swapped(int32_t column, float h0, float h1) const {
-    const float other = __shfl_xor_sync(0xFFFFFFFFu, odd_ ? h0 : h1, 4);
-    const int32_t mine = column + (odd_ ? 1 : 0);
-    if (mine < row_count_) {
-      store_pair(mine, features_[0] - (odd_ ? 1 : 0), odd_ ? other : h0, odd_ ? h1 : other);
-    }
-  }
-
-  /** Two adjacent features, of which there is an even number. */
-  __device__ __forceinline__ void store_pair(int32_t column, int32_t feature, float first,
-                                             float second) const {
-    if (feature >= epilogue_.features) return;
-    *reinterpret_cast<__nv_bfloat162*>(address(column, feature)) =
-        __floats2bfloat162_rn(first, second);
+  static __device__ __forceinline__ void store_pair(uint8_t* place, float first, float second) {
+    *reinterpret_cast<__nv_bfloat162*>(place) = __floats2bfloat162_rn(first, second);
   }
 
   __device__ __forceinline__ void store_one(int32_t column, int32_t feature, float value) const {
@@ -162,19 +168,17 @@ class StripEpilogue {
       static_cast<float*>(
           epilogue_.output)[(row_begin_ + column) * int64_t{epilogue_.features} + feature] = value;
     } else {
-      *address(column, feature) = round_bf16(value);
+      *reinterpret_cast<uint16_t*>(address(column, feature)) = round_bf16(value);
     }
   }
 
   /** Of a BF16 output. */
-  __device__ __forceinline__ uint16_t* address(int32_t column, int32_t feature) const {
+  __device__ __forceinline__ uint8_t* address(int32_t column, int32_t feature) const {
     if (kProjection == Projection::kGateUp) {
-      return reinterpret_cast<uint16_t*>(
-                 epilogue_.tiled_output.chunk(storage_begin_ + column, feature)) +
-             (feature & 7);
+      return epilogue_.tiled_output.chunk(storage_begin_ + column, feature) + (feature & 7) * 2;
     }
-    return static_cast<uint16_t*>(epilogue_.output) +
-           (row_begin_ + column) * int64_t{epilogue_.features} + feature;
+    return static_cast<uint8_t*>(epilogue_.output) +
+           ((row_begin_ + column) * int64_t{epilogue_.features} + feature) * 2;
   }
 
   const Epilogue& epilogue_;
@@ -184,26 +188,29 @@ class StripEpilogue {
   float biases_[2];
   int32_t row_begin_;
   int32_t storage_begin_;
+  int32_t column_;  // of d[0], in each group of 8
   int32_t row_count_;
   bool odd_;
+  int32_t mine_;    // column of the common case's first store, ...
+  uint8_t* first_;  // its place, ...
+  int64_t stride_;  // and bytes to the next group (GEMM1) or row (GEMM2)
 };
 
 /** Stores the accumulators of one strip, kColumnTiles x 4 of them; destroys `d`. */
 template <int kColumnTiles, Projection kProjection>
 __device__ __forceinline__ void store_columns(const Epilogue& options,
-                                              const StripEpilogue<kProjection>& epilogue,
-                                              int32_t row_count, int lane, float* d) {
-  const int32_t column = (lane & 3) * 2;
+                                              StripEpilogue<kProjection>& epilogue,
+                                              int32_t row_count, float* d) {
   if (StripEpilogue<kProjection>::is_common(options)) {
 #pragma unroll
     for (int n = 0; n < kColumnTiles; ++n) {
-      if (n * 8 < row_count) epilogue.store(n * 8 + column, d + n * 4);
+      if (n * 8 < row_count) epilogue.store(n, d + n * 4);
     }
     return;
   }
 #pragma unroll 1
   for (int n = 0; n < kColumnTiles; ++n) {
-    epilogue.store_any(n * 8 + column, d);
+    epilogue.store_any(n, d);
 #pragma unroll
     for (int i = 0; i + 4 < kColumnTiles * 4; ++i)
       d[i] = d[i + 4];  // registers have no run-time index

@@ -214,8 +214,8 @@ __global__ void __launch_bounds__(Config::kThreads,
 #pragma unroll
       for (int s = 0; s < Config::kStrips; ++s) {
         const int32_t strip = tile.row_tile * (Config::kRowTile / kStripRows) + first_strip + s;
-        const StripEpilogue<kProjection> epilogue(gemm.epilogue, tile, strip, lane);
-        store_columns<kColumnTiles>(gemm.epilogue, epilogue, tile.row_count, lane, &d[s][0][0]);
+        StripEpilogue<kProjection> epilogue(gemm.epilogue, tile, strip, lane);
+        store_columns<kColumnTiles>(gemm.epilogue, epilogue, tile.row_count, &d[s][0][0]);
 #pragma unroll
         for (int n = 0; n < kColumnTiles; ++n) {
           d[s][n][0] = d[s][n][1] = d[s][n][2] = d[s][n][3] = 0.0f;

@@ -136,7 +136,7 @@ class Sm90Fp8Multiplier {
       release(at.stage, true);
       at.advance();
     }
-    wgmma_pin(d);
+    wgmma_pin<kTokens / 2>(d);
   }
 
  private:
@@ -222,8 +222,8 @@ __device__ __forceinline__ void sm90_fp8_consume_tile(const GroupedGemm& gemm, c
     }
   }
   const int32_t strip = row_block * kStripsPerTile + static_cast<int>(threadIdx.x) / 32 % 4;
-  const StripEpilogue<kProjection> epilogue(gemm.epilogue, tile, strip, lane);
-  store_columns<kTokens / 8>(gemm.epilogue, epilogue, tile.row_count, lane, d);
+  StripEpilogue<kProjection> epilogue(gemm.epilogue, tile, strip, lane);
+  store_columns<kTokens / 8>(gemm.epilogue, epilogue, tile.row_count, d);
 }
 
 /** Runs the main loop of the first size that holds the tile. */

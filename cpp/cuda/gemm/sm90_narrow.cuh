@@ -252,8 +252,8 @@ __device__ __forceinline__ void narrow_consume(const GroupedGemm& gemm, const Ti
     const int32_t strip = tile.row_tile * Config::kConsumers + warp;
     return StripEpilogue<kProjection>(gemm.epilogue, tile, strip, lane);
   };
-  const auto store = [&](const StripEpilogue<kProjection>& epilogue) {
-    store_columns<kTokens / 8>(gemm.epilogue, epilogue, tile.row_count, lane, &d[0][0]);
+  const auto store = [&](StripEpilogue<kProjection> epilogue) {
+    store_columns<kTokens / 8>(gemm.epilogue, epilogue, tile.row_count, &d[0][0]);
   };
   // The main loop hides the latency of what the epilogue loads, where registers allow.
   if constexpr (kTokens <= 16) {

@@ -23,7 +23,7 @@ __device__ __forceinline__ void wgmma_wait() {
 
 /** Keeps the compiler from reading accumulators before the wgmma_wait() above it. */
 template <int kCount>
-__device__ __forceinline__ void wgmma_pin(float (&d)[kCount]) {
+__device__ __forceinline__ void wgmma_pin(float* d) {
 #pragma unroll
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(d[i])::"memory");
 }
@@ -43,12 +43,14 @@ __device__ __forceinline__ void wgmma_pin_operand(uint32_t (&a)[4]) {
 __device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t address) {
   constexpr uint64_t kSwizzle128 = uint64_t{1} << 62;
   constexpr uint64_t kGroupStride = uint64_t{1024 >> 4} << 32;
-  constexpr uint64_t kUnusedStride = uint64_t{1} << 16;
-  return kSwizzle128 | kGroupStride | kUnusedStride | ((address & 0x3FFFF) >> 4);
+  constexpr uint32_t kUnusedStride = 1 << 16;
+  // A sum of 32 bits: addresses in shared memory have 18, and offsets fold into the constant.
+  return kSwizzle128 | kGroupStride | ((address >> 4) + kUnusedStride);
 }
 
+/** `d` has kTokens / 2 accumulators. */
 template <int kTokens>
-__device__ void wgmma_m64k16(float (&d)[kTokens / 2], const uint32_t (&a)[4], uint64_t b);
+__device__ void wgmma_m64k16(float* d, const uint32_t (&a)[4], uint64_t b);
 
 template <int kTokens>
 __device__ void wgmma_m64k32_e4m3(float (&d)[kTokens / 2], const uint32_t (&a)[4], uint64_t b);
@@ -110,8 +112,7 @@ __device__ void wgmma_m64k32_e4m3(float (&d)[kTokens / 2], const uint32_t (&a)[4
 // a0..a3 and b follow the N / 2 accumulators.
 #define MOE4J_WGMMA(N, A0, A1, A2, A3, B)                                                         \
   template <>                                                                                     \
-  __device__ __forceinline__ void wgmma_m64k16<N>(float (&d)[N / 2], const uint32_t(&a)[4],       \
-                                                  uint64_t b) {                                   \
+  __device__ __forceinline__ void wgmma_m64k16<N>(float* d, const uint32_t(&a)[4], uint64_t b) {  \
     asm volatile(                                                                                 \
         "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" MOE4J_NAMES_##N "}, {" A0    \
         ", " A1 ", " A2 ", " A3 "}, " B ", 1, 1, 1, 0;\n"                                         \
