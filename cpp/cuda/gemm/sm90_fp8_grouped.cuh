@@ -187,10 +187,9 @@ class Sm90Fp8Multiplier {
     for (int i = 0; i < 2; ++i) wgmma_pin_operand(a[i]);
   }
 
-  /** Gives a stage back to the producer, once all lanes have read their codes. */
+  /** Gives a stage back to the producer: each thread for its own reads (sm90_grouped.cuh). */
   __device__ __forceinline__ void release(uint32_t stage, bool condition) const {
-    __syncwarp();
-    mbarrier_arrive_if(ring_.empty(stage), condition && threadIdx.x % 32 == 0);
+    mbarrier_arrive_if(ring_.empty(stage), condition);
   }
 
   const Sm90Fp8Ring<Config>& ring_;
@@ -254,8 +253,8 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
   const Sm90Fp8Ring<Config> ring{shared, shared_address(barriers)};
   if (threadIdx.x == 0) {
     for (uint32_t s = 0; s < Config::kStages; ++s) {
-      mbarrier_init(ring.full(s), 1);                        // the producer, and bytes
-      mbarrier_init(ring.empty(s), Config::kConsumers * 4);  // consumer warps
+      mbarrier_init(ring.full(s), 1);                          // the producer, and bytes
+      mbarrier_init(ring.empty(s), Config::kConsumers * 128);  // each consumer thread
     }
     mbarrier_init_fence();
   }
