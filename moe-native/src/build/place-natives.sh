@@ -30,9 +30,13 @@ place "$target/classes/io/moe4j/$platform" "${natives[@]}"
 
 cuda=$target/cmake/lib/libmoe4j_cuda.so
 if [[ -e $cuda ]]; then
+  runtime=$(sed -n 's/^CUDA_CUDART:FILEPATH=//p' "$target/cmake/CMakeCache.txt")
   # target/gpu is what the GPU jar is made of; target/classes serves the other modules' tests.
   for root in "$target/gpu" "$target/classes"; do
     place "$root/io/moe4j/$platform-gpu" "${natives[@]}" "$cuda"
+    # The bindings of streams and graphs need the runtime as a shared library; its maker's terms
+    # allow applications to carry it, unchanged.
+    cp -pL "$runtime" "$root/io/moe4j/$platform-gpu/libcudart.so.13"
   done
 else
   rm -rf "$target/gpu" "$target/classes/io/moe4j/$platform-gpu"

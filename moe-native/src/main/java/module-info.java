@@ -9,6 +9,7 @@
  */
 module io.moe4j.backend {
   requires io.moe4j;
+  requires org.bytedeco.cuda;
   requires transitive org.bytedeco.javacpp;
 
   exports io.moe4j.global;

@@ -43,10 +43,10 @@ public final class BlockFormats {
     check("scales", scales, format.scalesSpec(rows, k));
     TensorChecks.isWritable("codes", codes);
     TensorChecks.isWritable("scales", scales);
-    long handle = device.handle(stream);
     TensorUse.during(
         device,
-        () -> {
+        stream,
+        handle -> {
           TensorChecks.isApart("codes", codes, "source", source);
           TensorChecks.isApart("scales", scales, "source", source);
           TensorChecks.isApart("scales", scales, "codes", codes);
@@ -82,10 +82,10 @@ public final class BlockFormats {
     check("codes", codes, format.codesSpec(rows, k));
     check("scales", scales, format.scalesSpec(rows, k));
     TensorChecks.isWritable("destination", destination);
-    long handle = device.handle(stream);
     TensorUse.during(
         device,
-        () -> {
+        stream,
+        handle -> {
           TensorChecks.isApart("destination", destination, "codes", codes);
           TensorChecks.isApart("destination", destination, "scales", scales);
           backend.dequantize(
@@ -121,10 +121,10 @@ public final class BlockFormats {
     TensorChecks.isWritable("swizzled", swizzled);
     long rows = linear.spec().dim(0);
     long columns = linear.spec().dim(1);
-    long handle = device.handle(stream);
     TensorUse.during(
         device,
-        () -> {
+        stream,
+        handle -> {
           TensorChecks.isApart("swizzled", swizzled, "linear", linear);
           backend.swizzleScales(rows, columns, linear.address(), swizzled.address(), handle);
         },
@@ -138,10 +138,10 @@ public final class BlockFormats {
     TensorChecks.isWritable("linear", linear);
     long rows = linear.spec().dim(0);
     long columns = linear.spec().dim(1);
-    long handle = device.handle(stream);
     TensorUse.during(
         device,
-        () -> {
+        stream,
+        handle -> {
           TensorChecks.isApart("linear", linear, "swizzled", swizzled);
           backend.unswizzleScales(rows, columns, swizzled.address(), linear.address(), handle);
         },

@@ -2,6 +2,7 @@ package io.moe4j;
 
 import io.moe4j.spi.BackendDevice;
 import io.moe4j.spi.BackendProvider;
+import io.moe4j.spi.BackendStreams;
 import io.moe4j.spi.DeviceMemory;
 import io.moe4j.spi.LaunchTimer;
 import java.lang.ref.Reference;
@@ -133,6 +134,33 @@ public final class MoeDevice implements AutoCloseable {
     return using(backend::newLaunchTimer);
   }
 
+  /**
+   * A stream of this CUDA device, to be closed by the caller.
+   *
+   * @throws NativeLibraryException when the library behind streams is missing, with the remedy
+   */
+  public CudaStream newStream() {
+    return using(() -> new CudaStream(this, streams("stream")));
+  }
+
+  /**
+   * An event of this CUDA device, to be closed by the caller.
+   *
+   * @throws NativeLibraryException when the library behind events is missing, with the remedy
+   */
+  public CudaEvent newEvent() {
+    return using(() -> new CudaEvent(this, streams("event")));
+  }
+
+  private BackendStreams streams(String what) {
+    return backend
+        .streams()
+        .orElseThrow(
+            () ->
+                new InvalidArgumentException(
+                    "device", device(), "a CUDA device, for a new " + what));
+  }
+
   /** Resources of the whole process that nobody closed and the garbage collector freed. */
   public static long leakedResources() {
     return NativeResource.leaked();
@@ -199,10 +227,40 @@ public final class MoeDevice implements AutoCloseable {
     return new BorrowedTensor(spec, this, address, !direct.isReadOnly(), direct);
   }
 
+  /**
+   * A tensor over the memory of a DLPack tensor, without a copy, to be closed by the caller: it
+   * takes over the {@code DLManagedTensor}, and closing it calls the producer's deleter. What is
+   * refused, because it is not what {@code spec} says or not contiguous, stays the caller's. Types
+   * of one byte may come as unsigned bytes. Launches do not wait for the producer's work.
+   *
+   * @param managedTensor address of a {@code DLManagedTensor}, in host memory
+   */
+  public OwnedTensor importDlpack(TensorSpec spec, long managedTensor) {
+    Arguments.notNull("spec", spec);
+    if (managedTensor <= 0 || managedTensor % Long.BYTES != 0) {
+      throw new InvalidArgumentException(
+          "managedTensor",
+          "0x" + Long.toHexString(managedTensor),
+          "the address of a DLManagedTensor");
+    }
+    return using(() -> new OwnedTensor(spec, this, backend.importDlpack(spec, managedTensor)));
+  }
+
   private static void checkAligned(String name, TensorSpec spec, long address) {
     if (address % spec.dtype().bytes() != 0) {
       throw new InvalidArgumentException(
           name, "address 0x" + Long.toHexString(address), "one aligned for " + spec.dtype());
+    }
+  }
+
+  long exportDlpack(Tensor tensor) {
+    tensor.acquire();
+    try {
+      // The reference in the release keeps the tensor from being collected.
+      return using(() -> backend.exportDlpack(tensor.spec(), tensor.address(), tensor::release));
+    } catch (Throwable e) {
+      tensor.release();
+      throw e;
     }
   }
 
@@ -230,11 +288,12 @@ public final class MoeDevice implements AutoCloseable {
    */
   public void copyToDevice(Tensor destination, ByteBuffer source, Stream stream) {
     checkCopy("destination", destination, "source", source);
+    StreamUse.refuseCapture(stream);
     TensorChecks.isWritable("destination", destination);
-    long handle = handle(stream);
     TensorUse.during(
         this,
-        () -> {
+        stream,
+        handle -> {
           try {
             backend.copyToDevice(destination.address(), source.duplicate(), handle);
           } finally {
@@ -250,13 +309,14 @@ public final class MoeDevice implements AutoCloseable {
    */
   public void copyToHost(Tensor source, ByteBuffer destination, Stream stream) {
     checkCopy("source", source, "destination", destination);
+    StreamUse.refuseCapture(stream);
     if (destination.isReadOnly()) {
       throw new InvalidArgumentException("destination", "a read-only buffer", "a writable one");
     }
-    long handle = handle(stream);
     TensorUse.during(
         this,
-        () -> {
+        stream,
+        handle -> {
           try {
             backend.copyToHost(destination.duplicate(), source.address(), handle);
           } finally {
@@ -278,18 +338,8 @@ public final class MoeDevice implements AutoCloseable {
 
   /** Waits for all work of a stream; returns at once on the CPU. */
   public void synchronize(Stream stream) {
-    long handle = handle(stream);
-    TensorUse.during(this, () -> backend.synchronize(handle));
-  }
-
-  /** The back end's handle of a stream; the CPU has the default one alone. */
-  long handle(Stream stream) {
-    long handle = Arguments.notNull("stream", stream).handle();
-    if (handle != 0 && device().kind() == DeviceKind.CPU) {
-      throw new InvalidArgumentException(
-          "stream", "0x" + Long.toHexString(handle), "Stream.DEFAULT on the CPU");
-    }
-    return handle;
+    StreamUse.refuseCapture(stream);
+    TensorUse.during(this, stream, backend::synchronize);
   }
 
   /** A layer with the back end's default tactics. */

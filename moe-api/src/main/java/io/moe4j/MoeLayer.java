@@ -164,10 +164,13 @@ public final class MoeLayer implements AutoCloseable {
     run(call, workspace, Stream.DEFAULT);
   }
 
-  /** Runs a call with the tactic that this layer's selector chooses. */
+  /**
+   * Runs a call with the tactic that this layer's selector chooses: on a CUDA device, enqueues it
+   * on a stream and does not wait. A {@link CudaStream} that is being captured records it.
+   */
   public void run(MoeCall call, Workspace workspace, Stream stream) {
     check(call, workspace);
-    launch(call, selector.select(call), workspace, device.handle(stream));
+    launch(call, selector.select(call), workspace, stream);
   }
 
   /**
@@ -176,7 +179,7 @@ public final class MoeLayer implements AutoCloseable {
    */
   public void run(MoeCall call, Tactic tactic, Workspace workspace, Stream stream) {
     check(call, workspace);
-    launch(call, tactic, workspace, device.handle(stream));
+    launch(call, tactic, workspace, stream);
   }
 
   private void check(MoeCall call, Workspace workspace) {
@@ -184,37 +187,60 @@ public final class MoeLayer implements AutoCloseable {
     Arguments.notNull("workspace", workspace).checkDevice(device);
   }
 
-  private void launch(MoeCall call, Tactic tactic, Workspace workspace, long stream) {
+  private void launch(MoeCall call, Tactic tactic, Workspace workspace, Stream stream) {
     Arguments.notNull("tactic", tactic);
-    resource.acquire();
+    long handle = StreamUse.begin(device, stream);
     try {
-      workspace.acquire();
+      resource.acquire();
       try {
-        CallTensors.acquire(call);
+        workspace.acquire();
         try {
-          CallValidator.checkOverlap(call);
-          if (call.tokens() > 0) {
-            backend.launch(
-                workspace.arguments(),
-                call,
-                tactic,
-                workspace.address(),
-                workspace.bytes(),
-                stream);
-          }
+          launch(call, tactic, workspace, handle, StreamUse.capture(stream));
         } finally {
-          CallTensors.release(call);
+          workspace.release();
         }
       } finally {
-        workspace.release();
+        resource.release();
       }
     } finally {
-      resource.release();
+      StreamUse.end(stream);
       // The collector may find an object unreachable while a method of it still runs.
       Reference.reachabilityFence(this);
       Reference.reachabilityFence(workspace);
       Reference.reachabilityFence(call);
+      Reference.reachabilityFence(stream);
     }
+  }
+
+  private void launch(
+      MoeCall call, Tactic tactic, Workspace workspace, long stream, Capture capture) {
+    CallTensors.acquire(call);
+    try {
+      CallValidator.checkOverlap(call);
+      if (call.tokens() > 0) {
+        backend.launch(
+            workspace.arguments(), call, tactic, workspace.address(), workspace.bytes(), stream);
+        if (capture != null) {
+          keep(call, workspace, capture);
+        }
+      }
+    } finally {
+      CallTensors.release(call);
+    }
+  }
+
+  /** What a captured launch uses, replays of its graph go on using. */
+  private void keep(MoeCall call, Workspace workspace, Capture capture) {
+    resource.acquire();
+    capture.keep(this::release);
+    workspace.hold();
+    capture.keep(workspace::letGo);
+    CallTensors.acquire(call);
+    capture.keep(() -> CallTensors.release(call));
+  }
+
+  private void release() {
+    resource.release();
   }
 
   private static void checkTokens(String name, long tokens) {

@@ -2,7 +2,10 @@ package io.moe4j;
 
 import io.moe4j.spi.DeviceMemory;
 
-/** A tensor whose storage belongs to it; made by {@link MoeDevice#allocate}. Close it once. */
+/**
+ * A tensor whose storage belongs to it; made by {@link MoeDevice#allocate} or {@link
+ * MoeDevice#importDlpack}. Close it once.
+ */
 public final class OwnedTensor extends Tensor implements AutoCloseable {
   private final DeviceMemory memory;
   private final NativeResource resource;

@@ -51,11 +51,11 @@ public final class Router {
     TensorChecks.is("logits", logits, DType.F32, tokens, numExperts());
     TensorChecks.isOn("logits", logits, device);
     TensorChecks.isWritable("logits", logits);
-    long handle = device.handle(stream);
     Tensor biasOrNull = bias.orElse(null);
     TensorUse.during(
         device,
-        () -> {
+        stream,
+        handle -> {
           TensorChecks.isApart("logits", logits, "hiddenStates", hiddenStates);
           TensorChecks.isApart("logits", logits, "weight", weight);
           if (biasOrNull != null) {

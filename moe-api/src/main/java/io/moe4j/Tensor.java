@@ -63,6 +63,17 @@ public abstract sealed class Tensor permits OwnedTensor, BorrowedTensor {
     device.copyToHost(this, destination, Stream.DEFAULT);
   }
 
+  /**
+   * Describes the storage to another library as a DLPack tensor, without a copy. The tensor stays
+   * open, and refuses to be closed, until that library calls the {@code deleter}, in any thread.
+   * Whoever reads waits for the launches that write.
+   *
+   * @return address of a {@code DLManagedTensor}, in host memory
+   */
+  public final long exportDlpack() {
+    return device.exportDlpack(this);
+  }
+
   @Override
   public final String toString() {
     return spec + " on " + device.device();

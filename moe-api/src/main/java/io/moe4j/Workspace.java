@@ -64,6 +64,15 @@ public final class Workspace implements AutoCloseable {
     resource.release();
   }
 
+  /** Keeps the memory for a graph, which may use it at any time; pairs with {@link #letGo}. */
+  void hold() {
+    resource.acquire();
+  }
+
+  void letGo() {
+    resource.release();
+  }
+
   long address() {
     return memory.address();
   }

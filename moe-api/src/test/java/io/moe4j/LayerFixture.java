@@ -15,8 +15,8 @@ final class LayerFixture implements AutoCloseable {
   static final int E = 8;
   static final int K = 2;
 
-  final FakeProvider provider = new FakeProvider();
-  final MoeDevice device = provider.open();
+  final FakeProvider provider;
+  final MoeDevice device;
   final MoeSpec spec;
   final MoeLayer layer;
   final Workspace workspace;
@@ -27,6 +27,12 @@ final class LayerFixture implements AutoCloseable {
   }
 
   LayerFixture(MoeSpec spec) {
+    this(spec, new FakeProvider());
+  }
+
+  LayerFixture(MoeSpec spec, FakeProvider provider) {
+    this.provider = provider;
+    this.device = provider.open();
     this.spec = spec;
     this.layer = device.prepare(spec, expert -> expert(spec));
     this.workspace = layer.newWorkspace(T);

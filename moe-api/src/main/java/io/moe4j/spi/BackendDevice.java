@@ -5,7 +5,10 @@ import io.moe4j.DeviceCounters;
 import io.moe4j.DeviceInfo;
 import io.moe4j.MoeSpec;
 import io.moe4j.QuantFormat;
+import io.moe4j.TensorSpec;
+import io.moe4j.UnsupportedOptionException;
 import java.nio.ByteBuffer;
+import java.util.Optional;
 
 /**
  * An opened device of a back end. Arguments were checked before; addresses belong to this device.
@@ -36,6 +39,22 @@ public interface BackendDevice extends AutoCloseable {
   /** Memory of this device as a buffer, without a copy; only where the host can address it. */
   ByteBuffer view(long address, long bytes);
 
+  /**
+   * Takes over a DLPack {@code DLManagedTensor} in host memory, at an aligned address: closing the
+   * result calls its deleter. One that is not what {@code spec} says is refused, and not touched.
+   */
+  default DeviceMemory importDlpack(TensorSpec spec, long managedTensor) {
+    throw new UnsupportedOptionException(info().device() + " takes no DLPack tensors");
+  }
+
+  /**
+   * Describes memory of this device as a new {@code DLManagedTensor}, and returns its address. Its
+   * deleter runs {@code release} once, in any thread.
+   */
+  default long exportDlpack(TensorSpec spec, long address, Runnable release) {
+    throw new UnsupportedOptionException(info().device() + " makes no DLPack tensors");
+  }
+
   /** Copies a direct or heap buffer's remaining bytes to the device. */
   void copyToDevice(long destination, ByteBuffer source, long stream);
 
@@ -45,9 +64,16 @@ public interface BackendDevice extends AutoCloseable {
   /** Waits for all work of a stream. */
   void synchronize(long stream);
 
+  /** Its streams, events and graphs; empty where the calling thread does the work. */
+  default Optional<BackendStreams> streams() {
+    return Optional.empty();
+  }
+
   /** A timer for tuning, to be closed by the caller. */
   default LaunchTimer newLaunchTimer() {
-    return new HostLaunchTimer(this);
+    return streams()
+        .<LaunchTimer>map(streams -> new GraphLaunchTimer(this, streams))
+        .orElseGet(() -> new HostLaunchTimer(this));
   }
 
   /** Creates an empty layer. */

@@ -3,9 +3,9 @@ package io.moe4j.spi;
 import io.moe4j.Stream;
 
 /**
- * Times launches for tuning. The default one reads the host's clock; a back end whose device has a
- * clock of its own, can replay recorded launches (a CUDA graph) or can evict its caches offers a
- * better one by {@link BackendDevice#newLaunchTimer}. Confined to one thread.
+ * Times launches for tuning: by the device's clock, replaying a graph, where the back end has
+ * {@link BackendDevice#streams streams}, and by the host's clock elsewhere. Whoever wants cold
+ * caches enqueues a sequence that goes through more memory than they hold. Confined to one thread.
  */
 public interface LaunchTimer extends AutoCloseable {
 

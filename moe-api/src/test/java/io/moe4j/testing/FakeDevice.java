@@ -12,11 +12,13 @@ import io.moe4j.QuantFormat;
 import io.moe4j.Tactic;
 import io.moe4j.spi.BackendDevice;
 import io.moe4j.spi.BackendLayer;
+import io.moe4j.spi.BackendStreams;
 import io.moe4j.spi.DeviceMemory;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.NavigableMap;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.BiConsumer;
@@ -37,6 +39,7 @@ public final class FakeDevice implements BackendDevice {
   private final Device device;
   private final NavigableMap<Long, ByteBuffer> memory = new TreeMap<>();
   private final List<String> operations = new ArrayList<>();
+  private final FakeStreams streams = new FakeStreams();
   private long nextAddress = FIRST_ADDRESS;
   private boolean closed;
 
@@ -83,6 +86,11 @@ public final class FakeDevice implements BackendDevice {
     return List.copyOf(operations);
   }
 
+  /** Its streams, whatever its kind. */
+  public FakeStreams fakeStreams() {
+    return streams;
+  }
+
   /** Whether the device was closed. */
   public synchronized boolean isClosed() {
     return closed;
@@ -94,8 +102,9 @@ public final class FakeDevice implements BackendDevice {
     return tactics;
   }
 
-  void launch(MoeCall call, Tactic tactic) {
+  void launch(MoeCall call, Tactic tactic, long stream) {
     onLaunch.accept(call, tactic);
+    streams.work(stream);
   }
 
   void expert(ExpertWeights weights) {
@@ -122,6 +131,11 @@ public final class FakeDevice implements BackendDevice {
   @Override
   public String tacticTableHash() {
     return "fake";
+  }
+
+  @Override
+  public Optional<BackendStreams> streams() {
+    return device.kind() == DeviceKind.CUDA ? Optional.of(streams) : Optional.empty();
   }
 
   @Override
@@ -218,6 +232,7 @@ public final class FakeDevice implements BackendDevice {
       long scales,
       long stream) {
     operate("quantize");
+    streams.work(stream);
   }
 
   @Override
@@ -231,6 +246,7 @@ public final class FakeDevice implements BackendDevice {
       long destination,
       long stream) {
     operate("dequantize");
+    streams.work(stream);
   }
 
   @Override
@@ -241,11 +257,13 @@ public final class FakeDevice implements BackendDevice {
   @Override
   public void swizzleScales(long rows, long columns, long linear, long swizzled, long stream) {
     operate("swizzleScales");
+    streams.work(stream);
   }
 
   @Override
   public void unswizzleScales(long rows, long columns, long swizzled, long linear, long stream) {
     operate("unswizzleScales");
+    streams.work(stream);
   }
 
   @Override
@@ -262,6 +280,7 @@ public final class FakeDevice implements BackendDevice {
       long logits,
       long stream) {
     operate("routerLogits " + tokens + " " + hiddenSize + " " + numExperts);
+    streams.work(stream);
   }
 
   private void operate(String name) {
@@ -281,7 +300,7 @@ public final class FakeDevice implements BackendDevice {
   @Override
   public synchronized void close() {
     checkOpen();
-    if (liveAllocations.get() != 0 || liveLayers.get() != 0) {
+    if (liveAllocations.get() != 0 || liveLayers.get() != 0 || streams.live() != 0) {
       throw new AssertionError("closed before what lives on it");
     }
     closed = true;

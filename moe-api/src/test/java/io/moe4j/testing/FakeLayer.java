@@ -72,7 +72,7 @@ final class FakeLayer implements BackendLayer {
     if (!sealed) {
       throw new AssertionError("launched before it was sealed");
     }
-    device.launch(call, tactic);
+    device.launch(call, tactic, stream);
     device.launches.incrementAndGet();
     if (call.routing().mode() == RoutingMode.FROM_LOGITS) {
       device.routingLaunches.incrementAndGet();

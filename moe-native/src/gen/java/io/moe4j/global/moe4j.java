@@ -365,4 +365,36 @@ public static native int moe4j_router_logits(moe4j_device device, @Cast("int64_t
 // #endif /* MOE4J_MOE4J_H_ */
 
 
+// Parsed from dlpack_abi.h
+
+/*
+ * The part of DLPack's stable ABI that tensors cross between libraries with: what dlpack.h calls
+ * DLManagedTensor, the same from its first version to 1.x. Names and order of the fields are the
+ * standard's. For the bindings alone: C and C++ programs include dlpack.h itself.
+ */
+// #ifndef MOE4J_DLPACK_ABI_H_
+// #define MOE4J_DLPACK_ABI_H_
+
+// #include <stdint.h>
+
+// #ifdef __cplusplus
+// Targeting ../nativelib/DLDevice.java
+
+
+// Targeting ../nativelib/DLDataType.java
+
+
+// Targeting ../nativelib/DLTensor.java
+
+
+// Targeting ../nativelib/DLManagedTensor.java
+
+
+
+// #ifdef __cplusplus
+// #endif
+
+// #endif /* MOE4J_DLPACK_ABI_H_ */
+
+
 }

@@ -12,6 +12,7 @@ import io.moe4j.MoeSpec;
 import io.moe4j.QuantFormat;
 import io.moe4j.RoutingSpec;
 import io.moe4j.Tactic;
+import io.moe4j.TensorSpec;
 import io.moe4j.global.moe4j;
 import io.moe4j.nativelib.moe4j_device;
 import io.moe4j.nativelib.moe4j_device_counters;
@@ -20,8 +21,10 @@ import io.moe4j.nativelib.moe4j_layer;
 import io.moe4j.nativelib.moe4j_layer_desc;
 import io.moe4j.spi.BackendDevice;
 import io.moe4j.spi.BackendLayer;
+import io.moe4j.spi.BackendStreams;
 import io.moe4j.spi.DeviceMemory;
 import java.nio.ByteBuffer;
+import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import org.bytedeco.javacpp.BytePointer;
@@ -157,6 +160,25 @@ final class NativeDevice implements BackendDevice {
   @Override
   public void synchronize(long stream) {
     NativeStatus.check(moe4j.moe4j_synchronize(handle, Address.of(stream)));
+  }
+
+  @Override
+  public DeviceMemory importDlpack(TensorSpec spec, long managedTensor) {
+    return DlpackMemory.take(info.device(), spec, managedTensor);
+  }
+
+  @Override
+  public long exportDlpack(TensorSpec spec, long address, Runnable release) {
+    return DlpackExport.make(info.device(), spec, address, release);
+  }
+
+  @Override
+  public Optional<BackendStreams> streams() {
+    if (info.device().kind() != DeviceKind.CUDA) {
+      return Optional.empty();
+    }
+    NativeLibrary.loadCudaRuntime();
+    return Optional.of(new CudaStreams(info.device().index()));
   }
 
   // ---- layers

@@ -26,6 +26,9 @@ final class NativeLibrary {
   private static final String JNI = "jnimoe4j";
   private static final String CUDA = "moe4j_cuda";
 
+  /** The shared object's own name: a binding that needs it finds it loaded. */
+  private static final String CUDA_RUNTIME = "libcudart.so.13";
+
   private static final Class<?> PRESETS = io.moe4j.presets.moe4j.class;
 
   /** Where {@code libmoe4j.so} was found; null until everything is loaded and checked. */
@@ -54,6 +57,33 @@ final class NativeLibrary {
     URL cuda = resolve(core, CUDA);
     if (exists(cuda)) {
       file(cuda);
+    }
+  }
+
+  /**
+   * Makes JavaCPP's presets of the CUDA runtime usable, which streams, events and graphs go
+   * through; after the first success it does nothing. They need {@code libcudart.so.13}: the one
+   * beside {@code libmoe4j_cuda.so}, or the system's where a build left none there. To be called
+   * where there is a driver.
+   *
+   * @throws NativeLibraryException naming what is missing, and the remedy
+   */
+  static synchronized void loadCudaRuntime() {
+    loadWithCuda();
+    URL runtime = resolve(core, CUDA_RUNTIME);
+    if (exists(runtime)) {
+      load(CUDA_RUNTIME, runtime);
+    }
+    try {
+      Loader.load(org.bytedeco.cuda.global.cudart.class);
+    } catch (LinkageError e) {
+      throw new NativeLibraryException(
+          "cannot load the CUDA runtime's bindings: %s; expected the artifacts org.bytedeco:javacpp"
+                  .formatted(e.getMessage())
+              + " and org.bytedeco:cuda with the classifier %s on the class path, and libcudart.so.13"
+                  .formatted(Loader.getPlatform())
+              + " beside libmoe4j_cuda.so or in the system's folders",
+          e);
     }
   }
 
@@ -141,7 +171,7 @@ final class NativeLibrary {
   }
 
   private static String fileName(String name) {
-    return "lib" + name + ".so";
+    return name.contains(".so") ? name : "lib" + name + ".so";
   }
 
   private static String artifact(String platform) {

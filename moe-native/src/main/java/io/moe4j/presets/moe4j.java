@@ -7,8 +7,8 @@ import org.bytedeco.javacpp.tools.InfoMap;
 import org.bytedeco.javacpp.tools.InfoMapper;
 
 /**
- * How JavaCPP binds {@code moe4j.h}: structs and handles become classes of {@code
- * io.moe4j.nativelib}, functions and constants members of {@code io.moe4j.global.moe4j}.
+ * How JavaCPP binds {@code moe4j.h}, and the structs of DLPack: structs and handles become classes
+ * of {@code io.moe4j.nativelib}, functions and constants members of {@code io.moe4j.global.moe4j}.
  *
  * <p>The header has no CUDA types, so that these bindings and the library behind them serve the CPU
  * and the GPU jar alike; the two differ in what lies beside {@code libmoe4j.so}.
@@ -17,7 +17,7 @@ import org.bytedeco.javacpp.tools.InfoMapper;
     value = {
       @Platform(
           value = "linux-x86_64",
-          include = "moe4j/moe4j.h",
+          include = {"moe4j/moe4j.h", "dlpack_abi.h"},
           compiler = "cpp17",
           link = "moe4j"),
       @Platform(value = "linux-x86_64", extension = "-gpu")

@@ -1,0 +1,71 @@
+package io.moe4j.spi;
+
+import io.moe4j.Stream;
+
+/**
+ * Times launches by the device's clock: recorded once as a graph, replayed between two events. So
+ * the host's time is no part of it. Caches are as the launches leave them: a sequence that reads
+ * more than a cache holds finds nothing of its last replay there.
+ */
+final class GraphLaunchTimer implements LaunchTimer {
+  private final BackendDevice device;
+  private final BackendStreams streams;
+  private final long stream;
+  private final long begin;
+  private final long end;
+
+  GraphLaunchTimer(BackendDevice device, BackendStreams streams) {
+    this.device = device;
+    this.streams = streams;
+    this.stream = streams.createStream();
+    this.begin = streams.createEvent();
+    this.end = streams.createEvent();
+  }
+
+  @Override
+  public Timing prepare(Launches launches) {
+    // The inputs were filled on the default stream, which this one does not wait for.
+    device.synchronize(Stream.DEFAULT.handle());
+    return new Replay(record(launches));
+  }
+
+  private BackendGraph record(Launches launches) {
+    streams.beginCapture(stream);
+    try {
+      launches.enqueue(() -> stream);
+    } catch (Throwable e) {
+      streams.abandonCapture(stream);
+      throw e;
+    }
+    return streams.endCapture(stream);
+  }
+
+  private final class Replay implements Timing {
+    private final BackendGraph graph;
+
+    Replay(BackendGraph graph) {
+      this.graph = graph;
+    }
+
+    @Override
+    public long nanoseconds() {
+      streams.record(begin, stream);
+      graph.replay(stream);
+      streams.record(end, stream);
+      streams.await(end);
+      return Math.round(streams.nanosecondsBetween(begin, end));
+    }
+
+    @Override
+    public void close() {
+      graph.close();
+    }
+  }
+
+  @Override
+  public void close() {
+    streams.destroyEvent(end);
+    streams.destroyEvent(begin);
+    streams.destroyStream(stream);
+  }
+}

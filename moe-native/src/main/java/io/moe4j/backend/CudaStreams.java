@@ -1,0 +1,213 @@
+package io.moe4j.backend;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import io.moe4j.DeviceException;
+import io.moe4j.DeviceMemoryException;
+import io.moe4j.spi.BackendGraph;
+import io.moe4j.spi.BackendStreams;
+import java.util.function.IntSupplier;
+import org.bytedeco.cuda.cudart.CUevent_st;
+import org.bytedeco.cuda.cudart.CUgraphExec_st;
+import org.bytedeco.cuda.cudart.CUgraph_st;
+import org.bytedeco.cuda.cudart.CUstream_st;
+import org.bytedeco.cuda.global.cudart;
+import org.bytedeco.javacpp.SizeTPointer;
+
+/**
+ * Streams, events and graphs of one CUDA device, by the CUDA runtime. The only class that touches
+ * it: {@code cudart} cannot be initialized without a driver, see {@link
+ * NativeLibrary#loadCudaRuntime}. It works beside the runtime inside {@code libmoe4j_cuda.so}: both
+ * use the device's primary context, and streams are the driver's.
+ */
+final class CudaStreams implements BackendStreams {
+  private final int device;
+
+  CudaStreams(int device) {
+    this.device = device;
+  }
+
+  // ---- streams
+
+  @Override
+  public long createStream() {
+    CUstream_st stream = new CUstream_st();
+    onDevice(
+        () -> cudart.cudaStreamCreateWithFlags(stream, cudart.cudaStreamNonBlocking),
+        "creating a stream");
+    return stream.address();
+  }
+
+  @Override
+  @SuppressWarnings("CheckReturnValue") // nothing can be done about it, nor does it happen
+  public void destroyStream(long stream) {
+    cudart.cudaStreamDestroy(stream(stream));
+  }
+
+  @Override
+  public void waitFor(long stream, long event) {
+    check(cudart.cudaStreamWaitEvent(stream(stream), event(event)), "letting a stream wait");
+  }
+
+  // ---- events
+
+  @Override
+  public long createEvent() {
+    CUevent_st event = new CUevent_st();
+    onDevice(() -> cudart.cudaEventCreate(event), "creating an event");
+    return event.address();
+  }
+
+  @Override
+  @SuppressWarnings("CheckReturnValue") // as above
+  public void destroyEvent(long event) {
+    cudart.cudaEventDestroy(event(event));
+  }
+
+  @Override
+  public void record(long event, long stream) {
+    onDevice(() -> cudart.cudaEventRecord(event(event), stream(stream)), "recording an event");
+  }
+
+  @Override
+  public boolean isComplete(long event) {
+    int error = cudart.cudaEventQuery(event(event));
+    if (error == cudart.cudaErrorNotReady) {
+      return false;
+    }
+    check(error, "asking for an event");
+    return true;
+  }
+
+  @Override
+  public void await(long event) {
+    check(cudart.cudaEventSynchronize(event(event)), "waiting for an event");
+  }
+
+  @Override
+  public double nanosecondsBetween(long begin, long end) {
+    float[] milliseconds = new float[1];
+    check(
+        cudart.cudaEventElapsedTime(milliseconds, event(begin), event(end)),
+        "asking for the time between two events");
+    return 1e6 * milliseconds[0];
+  }
+
+  // ---- graphs
+
+  @Override
+  public void beginCapture(long stream) {
+    // Other threads may allocate meanwhile: their calls have nothing to do with this stream.
+    check(
+        cudart.cudaStreamBeginCapture(stream(stream), cudart.cudaStreamCaptureModeThreadLocal),
+        "beginning a capture");
+  }
+
+  @Override
+  public BackendGraph endCapture(long stream) {
+    CUgraph_st graph = new CUgraph_st();
+    check(cudart.cudaStreamEndCapture(stream(stream), graph), "ending a capture");
+    try {
+      SizeTPointer size = new SizeTPointer(1);
+      check(cudart.cudaGraphGetNodes(graph, null, size), "counting the nodes of a graph");
+      CUgraphExec_st executable = new CUgraphExec_st();
+      onDevice(() -> cudart.cudaGraphInstantiate(executable, graph, 0), "instantiating a graph");
+      return new Graph(executable, size.get());
+    } finally {
+      destroy(graph);
+    }
+  }
+
+  @Override
+  public void abandonCapture(long stream) {
+    CUgraph_st graph = new CUgraph_st();
+    // A capture that failed gives an error and no graph.
+    if (cudart.cudaStreamEndCapture(stream(stream), graph) == cudart.cudaSuccess) {
+      destroy(graph);
+    } else {
+      clearError();
+    }
+  }
+
+  @SuppressWarnings("CheckReturnValue") // as above
+  private static void destroy(CUgraph_st graph) {
+    cudart.cudaGraphDestroy(graph);
+  }
+
+  private final class Graph implements BackendGraph {
+    private final CUgraphExec_st executable;
+    private final long size;
+    private CUstream_st stream = new CUstream_st();
+
+    Graph(CUgraphExec_st executable, long size) {
+      this.executable = executable;
+      this.size = size;
+    }
+
+    @Override
+    public long size() {
+      return size;
+    }
+
+    @Override
+    public void replay(long handle) {
+      // Most replays go to the stream of the one before: no object a replay.
+      if (stream == null || stream.address() != handle) {
+        stream = stream(handle);
+      }
+      check(cudart.cudaGraphLaunch(executable, stream), "replaying a graph");
+    }
+
+    @Override
+    @SuppressWarnings("CheckReturnValue") // as above
+    public void close() {
+      cudart.cudaGraphExecDestroy(executable);
+    }
+  }
+
+  // ---- what all of them need
+
+  /** The default stream is NULL. */
+  private static CUstream_st stream(long handle) {
+    return new CUstream_st(Address.of(handle));
+  }
+
+  private static CUevent_st event(long handle) {
+    return new CUevent_st(Address.of(handle));
+  }
+
+  /** Runs a call of the runtime with the device current, and puts the caller's choice back. */
+  private void onDevice(IntSupplier call, String what) {
+    int[] previous = new int[1];
+    check(cudart.cudaGetDevice(previous), what);
+    if (previous[0] == device) {
+      check(call.getAsInt(), what);
+      return;
+    }
+    check(cudart.cudaSetDevice(device), what);
+    try {
+      check(call.getAsInt(), what);
+    } finally {
+      check(cudart.cudaSetDevice(previous[0]), what);
+    }
+  }
+
+  private void check(int error, String what) {
+    if (error == cudart.cudaSuccess) {
+      return;
+    }
+    clearError();
+    String message =
+        "CUDA: %s failed on cuda:%d: %s"
+            .formatted(what, device, cudart.cudaGetErrorString(error).getString(UTF_8));
+    throw error == cudart.cudaErrorMemoryAllocation
+        ? new DeviceMemoryException(message)
+        : new DeviceException(message);
+  }
+
+  /** The runtime remembers a thread's last error; nobody else is to find this one. */
+  @SuppressWarnings("CheckReturnValue")
+  private static void clearError() {
+    cudart.cudaGetLastError();
+  }
+}
