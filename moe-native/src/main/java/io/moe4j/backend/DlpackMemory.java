@@ -10,6 +10,8 @@ import io.moe4j.spi.DeviceMemory;
 
 /** The memory of a DLPack tensor that was handed over; closing it calls the producer's deleter. */
 final class DlpackMemory implements DeviceMemory {
+  private static final int DELETER = NativeStruct.offset(DLManagedTensor.class, "deleter");
+
   private final DLManagedTensor managed;
   private final long address;
   private final long bytes;
@@ -84,11 +86,11 @@ final class DlpackMemory implements DeviceMemory {
     return bytes;
   }
 
+  /** The bindings make an object of a NULL deleter, too. */
   @Override
   public void close() {
-    var deleter = managed.deleter();
-    if (deleter != null) {
-      deleter.call(managed);
+    if (Address.view(managed.address() + DELETER, Long.BYTES).getLong() != 0) {
+      managed.deleter().call(managed);
     }
   }
 }

@@ -1,5 +1,6 @@
 package io.moe4j.backend;
 
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.moe4j.child.ChildJvm;
@@ -21,5 +22,12 @@ final class CudaBackendProviderTest {
     String output = ChildJvm.open("auto");
     assertTrue(
         output.matches("opened cpu\nfallback: cuda:0 is not available: CUDA: \\S.{20,}\n"), output);
+  }
+
+  @Test
+  void theCpuTouchesNothingOfCuda() throws Exception {
+    String output = ChildJvm.open("auto", "-Xlog:class+load:stdout");
+    assertTrue(output.contains("io.moe4j.backend.NativeDevice"), output);
+    assertFalse(output.contains("org.bytedeco.cuda"), output);
   }
 }

@@ -3,6 +3,7 @@ package io.moe4j.tests.jmh;
 import io.moe4j.MoeDevice;
 import io.moe4j.MoeLayer;
 import io.moe4j.RoutingMode;
+import io.moe4j.Stream;
 import io.moe4j.TacticSelector;
 import io.moe4j.Workspace;
 import io.moe4j.autotune.Autotuner;
@@ -31,15 +32,16 @@ import org.openjdk.jmh.annotations.Warmup;
 
 /**
  * {@link MoeLayer#run} for one token of a layer so small (H = 32, I = 32, 1 of 2 experts) that
- * validation, choice of the tactic, JNI and the launch are nearly all of it; on a CUDA device the
- * host's part alone. The garbage collector's profiler has to show 0 bytes an operation:
+ * validation, choice of the tactic, JNI and the launch are nearly all of it; on a CUDA device,
+ * which has finished by each next run, the host's part alone. The garbage collector's profiler has
+ * to show 0 bytes an operation:
  *
  * <pre>
  * mvn -pl moe-tests -am verify -Pjmh -DskipTests -Djmh.args="MoeLayerRun -prof gc"
  * </pre>
  */
 @State(Scope.Thread)
-@BenchmarkMode(Mode.AverageTime)
+@BenchmarkMode(Mode.SampleTime)
 @OutputTimeUnit(TimeUnit.NANOSECONDS)
 @Warmup(iterations = 5, time = 1)
 @Measurement(iterations = 5, time = 1)
@@ -72,6 +74,12 @@ public class MoeLayerRun {
     }
     call = new DeviceCall(device, numbers.spec(), draw.call());
     workspace = layer.newWorkspace(1);
+  }
+
+  /** A queue that is full would hold the next launch up. */
+  @Setup(Level.Invocation)
+  public void drain() {
+    device.synchronize(Stream.DEFAULT);
   }
 
   /** One call. */

@@ -13,6 +13,7 @@ import io.moe4j.tests.checkpoint.ProjectionFiles.Quantizer;
 import io.moe4j.tests.checkpoint.TestBlock.Expected;
 import io.moe4j.tests.fixtures.Bytes;
 import io.moe4j.tests.fixtures.Judge;
+import io.moe4j.tests.fixtures.TestDevice;
 import io.moe4j.tests.oracle.Bf16;
 import io.moe4j.tests.oracle.RoutingOracle;
 import java.io.IOException;
@@ -193,7 +194,7 @@ class CheckpointRunIT {
             "--output",
             output,
             "--device",
-            "cpu",
+            TestDevice.name(),
             "--threads",
             2,
             "--activations",

@@ -8,7 +8,8 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 
 /**
- * The packaged application as its users run it: {@code java -jar moe4j.jar ...}.
+ * The packaged application as its users run it: {@code java -jar moe4j.jar ...}; or, where the
+ * property {@code moe4j.tests.application} names a class path that has it, from there.
  *
  * @param status exit status
  * @param out standard output
@@ -21,17 +22,13 @@ public record CliProcess(int status, String out, String err) {
   /** Runs the application to its end. */
   public static CliProcess run(Path folder, Object... arguments)
       throws IOException, InterruptedException {
-    if (!Files.exists(JAR)) {
-      throw new AssertionError(JAR + " is missing: run \"mvn verify\" from the top folder");
-    }
     List<String> command =
         new ArrayList<>(
             List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "-Xmx512m",
-                "-XX:TieredStopAtLevel=1",
-                "-jar",
-                JAR.toString()));
+                "-XX:TieredStopAtLevel=1"));
+    command.addAll(application());
     for (Object argument : arguments) {
       command.add(argument.toString());
     }
@@ -47,5 +44,16 @@ public record CliProcess(int status, String out, String err) {
       throw new AssertionError("no end after " + TIMEOUT_SECONDS + " s: " + command);
     }
     return new CliProcess(process.exitValue(), Files.readString(out), Files.readString(err));
+  }
+
+  private static List<String> application() {
+    String classPath = System.getProperty("moe4j.tests.application");
+    if (classPath != null) {
+      return List.of("-cp", classPath, "io.moe4j.cli.Main");
+    }
+    if (!Files.exists(JAR)) {
+      throw new AssertionError(JAR + " is missing: run \"mvn verify\" from the top folder");
+    }
+    return List.of("-jar", JAR.toString());
   }
 }

@@ -12,6 +12,7 @@ import io.moe4j.tests.checkpoint.TestBlock.Expected;
 import io.moe4j.tests.fixtures.Bytes;
 import io.moe4j.tests.fixtures.Judge;
 import io.moe4j.tests.fixtures.SourceCompiler;
+import java.io.IOException;
 import java.lang.reflect.Method;
 import java.net.URL;
 import java.net.URLClassLoader;
@@ -21,13 +22,12 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.SplittableRandom;
-import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** The README's Java example compiles as it stands there, and does what it says. */
+/** The README's Java examples compile as they stand there, and the first does what it says. */
 class ReadmeExampleTest {
   private static final Path README = Path.of("../README.md");
   private static final Pattern JAVA = Pattern.compile("```java\n(.*?)```", Pattern.DOTALL);
@@ -82,10 +82,24 @@ class ReadmeExampleTest {
     assertTrue(error < Judge.tolerance(QuantFormat.BF16), "relative L2 error " + error);
   }
 
+  @Test
+  void replaysOnAGpu() throws Exception {
+    compile("ReplayLayer");
+  }
+
+  private void compile(String className) throws IOException {
+    String source =
+        JAVA.matcher(Files.readString(README))
+            .results()
+            .map(found -> found.group(1))
+            .filter(example -> example.contains("class " + className))
+            .findFirst()
+            .orElseThrow(() -> new AssertionError(README + " has no example " + className));
+    assertEquals(List.of(), SourceCompiler.errors(className, source, classes));
+  }
+
   private Method example() throws Exception {
-    Matcher matcher = JAVA.matcher(Files.readString(README));
-    assertTrue(matcher.find(), README + " has no Java example");
-    assertEquals(List.of(), SourceCompiler.errors("RunLayer", matcher.group(1), classes));
+    compile("RunLayer");
     URLClassLoader loader =
         new URLClassLoader(new URL[] {classes.toUri().toURL()}, getClass().getClassLoader());
     Method run =
