@@ -41,7 +41,7 @@ class GraphReplayTest {
       List<Tactic> tactics = layer.tactics(tokens);
       for (Tactic tactic : tactics) {
         Variants variants = Variants.draw(layer, draw, tactic, VARIANTS);
-        int replays = tactic == tactics.get(0) ? REPLAYS : VARIANTS;
+        int replays = tactic.equals(tactics.get(0)) ? REPLAYS : VARIANTS;
         try (CudaStream stream = device.newStream()) {
           replay(layer, tactic, draw, variants, replays, stream);
         }
