@@ -1,5 +1,6 @@
 package io.moe4j.tests.jmh;
 
+import io.moe4j.MoeCall;
 import io.moe4j.MoeDevice;
 import io.moe4j.MoeLayer;
 import io.moe4j.RoutingMode;
@@ -59,7 +60,8 @@ public class MoeLayerRun {
 
   private MoeDevice device;
   private MoeLayer layer;
-  private DeviceCall call;
+  private DeviceCall tensors;
+  private MoeCall call;
   private Workspace workspace;
   private int calls;
 
@@ -76,7 +78,9 @@ public class MoeLayerRun {
     if (tuned) {
       tuner.tune(layer, CallKind.of(routing), TuningOptions.DEFAULT);
     }
-    call = new DeviceCall(device, numbers.spec(), draw.call());
+    tensors = new DeviceCall(device, numbers.spec(), draw.call());
+    MoeCall all = tensors.call();
+    call = MoeCall.of(all.routing(), all.hiddenStates(), all.output());
     workspace = layer.newWorkspace(1);
   }
 
@@ -91,14 +95,14 @@ public class MoeLayerRun {
   /** One call. */
   @Benchmark
   public void run() {
-    layer.run(call.call(), workspace);
+    layer.run(call, workspace);
   }
 
   /** Frees everything. */
   @TearDown(Level.Trial)
   public void close() {
     workspace.close();
-    call.close();
+    tensors.close();
     layer.close();
     device.close();
   }
