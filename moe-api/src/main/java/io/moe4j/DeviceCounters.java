@@ -6,7 +6,7 @@ package io.moe4j;
  * @param liveBytes device memory of tensors, workspaces and prepared weights, not yet freed
  * @param liveAllocations buffers not yet freed
  * @param liveLayers layers not yet closed
- * @param launches launches since the device was opened
+ * @param launches launches since the device was opened; captured ones once, whatever their replays
  * @param routingLaunches launches that ran a routing method, i.e. {@link Routing.FromLogits}
  */
 public record DeviceCounters(

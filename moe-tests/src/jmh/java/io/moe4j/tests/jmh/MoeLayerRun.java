@@ -32,7 +32,7 @@ import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 
 /**
- * {@link MoeLayer#run} for one token of a layer so small (H = 32, I = 32, 1 of 2 experts) that
+ * {@link MoeLayer#run} for one token of a layer so small (H = 64, I = 64, 1 of 2 experts) that
  * validation, choice of the tactic, JNI and the launch are nearly all of it; on a CUDA device,
  * whose queue never fills, the host's part alone. The garbage collector's profiler has to show 0
  * bytes an operation:
@@ -68,7 +68,7 @@ public class MoeLayerRun {
   /** Prepares the layer and, if asked for, tunes it. */
   @Setup(Level.Trial)
   public void prepare() {
-    LayerDraw draw = LayerDraw.PLAIN.sizes(2, 2).experts(2, 1).tokens(1).mode(routing);
+    LayerDraw draw = LayerDraw.PLAIN.sizes(4, 4).experts(2, 1).tokens(1).mode(routing);
     TestLayer numbers = draw.layer();
     device = TestDevice.open();
     Autotuner tuner =
