@@ -60,7 +60,7 @@ class TuneCommandIT {
                     "--tokens",
                     "1,16",
                     "--budget",
-                    "2s",
+                    "30s",
                     "--cache",
                     folder.resolve("cache"),
                     option),
