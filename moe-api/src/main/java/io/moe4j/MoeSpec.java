@@ -1,5 +1,8 @@
 package io.moe4j;
 
+import java.util.Arrays;
+import java.util.function.Predicate;
+
 /**
  * Everything about a Mixture-of-Experts layer that its weights do not say. Immutable; made by
  * {@link #builder}.
@@ -46,13 +49,8 @@ public record MoeSpec(
     Arguments.notNull("activation", activation);
     Arguments.notNull("routing", routing);
     Arguments.notNull("expertParallel", expertParallel);
-    if (!weightFormat.isForWeights()) {
-      throw new InvalidArgumentException("weightFormat", weightFormat, "BF16, NVFP4 or MXFP4");
-    }
-    if (!activationFormat.isForActivations()) {
-      throw new InvalidArgumentException(
-          "activationFormat", activationFormat, "BF16, NVFP4, MXFP8, FP8_PER_TOKEN or INT8");
-    }
+    checkFormat("weightFormat", weightFormat, QuantFormat::isForWeights);
+    checkFormat("activationFormat", activationFormat, QuantFormat::isForActivations);
     if (activationFormat == QuantFormat.INT8 && weightFormat == QuantFormat.BF16) {
       throw new InvalidArgumentException(
           "activationFormat", activationFormat, "another for BF16 weights");
@@ -88,6 +86,16 @@ public record MoeSpec(
           "numFusedSharedExperts",
           numFusedSharedExperts,
           "0, except with DeepSeekV3 routing and all experts local");
+    }
+  }
+
+  private static void checkFormat(
+      String name, QuantFormat format, Predicate<QuantFormat> isPossible) {
+    if (!isPossible.test(format)) {
+      throw new InvalidArgumentException(
+          name,
+          format,
+          "one of " + Arrays.stream(QuantFormat.values()).filter(isPossible).toList());
     }
   }
 

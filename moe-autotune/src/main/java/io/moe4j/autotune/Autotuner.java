@@ -1,6 +1,7 @@
 package io.moe4j.autotune;
 
 import com.google.common.collect.ImmutableList;
+import com.google.common.collect.ImmutableSet;
 import com.google.common.collect.MapMaker;
 import io.moe4j.InvalidArgumentException;
 import io.moe4j.MoeCall;
@@ -234,18 +235,15 @@ public final class Autotuner implements TacticSelector.Source {
     DeviceTunings device = device(variant.device());
     ImmutableList<Candidate> candidates = variant.candidates(variant.shapes(tokens));
     TuningFamily blend = variant.family().withSkew(RoutingSkew.UNKNOWN);
-    boolean named = !blend.equals(variant.family());
-    for (TuningFamily family :
-        named ? ImmutableList.of(variant.family(), blend) : ImmutableList.of(blend)) {
-      for (Tunings.Found found : device.tunings().find(family, tokens)) {
-        Optional<Candidate> candidate = candidate(device, candidates, found.entry());
-        if (candidate.isPresent()) {
-          return new Selection(
-              candidate.get(),
-              found.source(),
-              OptionalLong.of(found.entry().key().tokens()),
-              found.covered());
-        }
+    ImmutableList<TuningFamily> families = ImmutableSet.of(variant.family(), blend).asList();
+    for (Tunings.Found found : device.tunings().find(families, tokens)) {
+      Optional<Candidate> candidate = candidate(device, candidates, found.entry());
+      if (candidate.isPresent()) {
+        return new Selection(
+            candidate.get(),
+            found.source(),
+            OptionalLong.of(found.entry().key().tokens()),
+            found.covered());
       }
     }
     return defaultSelection(variant, tokens);

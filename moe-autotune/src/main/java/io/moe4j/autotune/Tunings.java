@@ -7,6 +7,7 @@ import io.moe4j.autotune.store.TunedEntry;
 import java.util.Comparator;
 import java.util.EnumMap;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.NavigableMap;
 import java.util.Optional;
@@ -47,21 +48,23 @@ final class Tunings {
   }
 
   /**
-   * The tunings that answer for a token count, source by source: those that serve it or, where
-   * there are none, the nearest ones.
+   * The tunings that answer for a token count, family by family and source by source: those that
+   * serve it or, where there are none in any family, the nearest ones.
    */
-  synchronized ImmutableList<Found> find(TuningFamily family, long tokens) {
-    ImmutableList<Found> covering = find(family, tokens, true);
-    return covering.isEmpty() ? find(family, tokens, false) : covering;
+  synchronized ImmutableList<Found> find(List<TuningFamily> families, long tokens) {
+    ImmutableList<Found> covering = find(families, tokens, true);
+    return covering.isEmpty() ? find(families, tokens, false) : covering;
   }
 
-  private ImmutableList<Found> find(TuningFamily family, long tokens, boolean covered) {
+  private ImmutableList<Found> find(List<TuningFamily> families, long tokens, boolean covered) {
     ImmutableList.Builder<Found> found = ImmutableList.builder();
-    for (TuningSource source : bySource.keySet()) {
-      of(source, family).values().stream()
-          .filter(entry -> entry.serves().contains(tokens) == covered)
-          .min(Comparator.comparingDouble(entry -> distance(entry.key().tokens(), tokens)))
-          .ifPresent(entry -> found.add(new Found(entry, source, covered)));
+    for (TuningFamily family : families) {
+      for (TuningSource source : bySource.keySet()) {
+        of(source, family).values().stream()
+            .filter(entry -> entry.serves().contains(tokens) == covered)
+            .min(Comparator.comparingDouble(entry -> distance(entry.key().tokens(), tokens)))
+            .ifPresent(entry -> found.add(new Found(entry, source, covered)));
+      }
     }
     return found.build();
   }

@@ -13,7 +13,7 @@ import io.moe4j.checkpoint.MoeCheckpoint;
 import io.moe4j.checkpoint.ProjectionReport;
 import java.io.PrintWriter;
 import java.nio.file.Path;
-import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
@@ -49,9 +49,9 @@ record InspectReport(
   /**
    * One layer; its parts are null where they could not be read, or where there are none.
    *
-   * @param activationFormats formats that activations may have: NVFP4 where the checkpoint has
-   *     scales for it, MXFP8 where both sizes are whole blocks, FP8_PER_TOKEN always, INT8, which
-   *     CPUs have, where both sizes are whole blocks and weights are FP4
+   * @param activationFormats formats that activations may have: those of which both sizes are whole
+   *     blocks, NVFP4 where the checkpoint has scales for it, INT8, which CPUs have, where weights
+   *     are FP4
    */
   record Layer(
       int layer,
@@ -73,20 +73,13 @@ record InspectReport(
   }
 
   private static List<QuantFormat> supportedActivations(MoeSpec spec, LayerReport report) {
-    int block = QuantFormat.MXFP8.block();
-    boolean wholeBlocks = spec.hiddenSize() % block == 0 && spec.intermediateSize() % block == 0;
-    List<QuantFormat> formats = new ArrayList<>(List.of(QuantFormat.BF16));
-    if (report.activationScales()) {
-      formats.add(QuantFormat.NVFP4);
-    }
-    if (wholeBlocks) {
-      formats.add(QuantFormat.MXFP8);
-    }
-    formats.add(QuantFormat.FP8_PER_TOKEN);
-    if (wholeBlocks && spec.weightFormat() != QuantFormat.BF16) {
-      formats.add(QuantFormat.INT8);
-    }
-    return formats;
+    return Arrays.stream(QuantFormat.values())
+        .filter(QuantFormat::isForActivations)
+        .filter(format -> spec.hiddenSize() % format.block() == 0)
+        .filter(format -> spec.intermediateSize() % format.block() == 0)
+        .filter(format -> format != QuantFormat.NVFP4 || report.activationScales())
+        .filter(format -> format != QuantFormat.INT8 || spec.weightFormat() != QuantFormat.BF16)
+        .toList();
   }
 
   /** Shape and format of a layer's experts. */

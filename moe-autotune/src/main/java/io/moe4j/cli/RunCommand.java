@@ -63,14 +63,17 @@ final class RunCommand implements Runnable {
 
   @Option(
       names = "--activations",
-      paramLabel = "bf16|nvfp4|mxfp8|fp8_per_token|int8",
+      paramLabel = "FORMAT",
       defaultValue = "bf16",
+      converter = ActivationFormats.class,
+      completionCandidates = ActivationFormats.class,
       description = {
         "Format of the inputs of the matrix multiplications (default: bf16, exact products).",
+        "One of ${COMPLETION-CANDIDATES}.",
         "nvfp4 takes the checkpoint's input scales, the larger of gate's and up's. Shared experts "
             + "with BF16 weights stay in bf16."
       })
-  private ActivationFormat activations;
+  private QuantFormat activations;
 
   @Option(
       names = "--tactic",
@@ -169,7 +172,7 @@ final class RunCommand implements Runnable {
     Autotuner tuner =
         Autotuner.create(TunerOptions.builder().cacheDirectory(cacheSelection.folder()).build());
     long start = System.nanoTime();
-    try (PreparedBlock block = PreparedBlock.prepare(device, layer, activations.format(), tuner);
+    try (PreparedBlock block = PreparedBlock.prepare(device, layer, activations, tuner);
         BlockRun run = BlockRun.bind(block, input, outputDtype.dtype)) {
       Tactic tactic = tactic(block, run);
       long prepared = System.nanoTime();

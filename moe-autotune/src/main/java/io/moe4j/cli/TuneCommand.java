@@ -4,6 +4,7 @@ import com.google.common.base.Stopwatch;
 import com.google.common.collect.ImmutableSet;
 import io.moe4j.MoeDevice;
 import io.moe4j.MoeLayer;
+import io.moe4j.QuantFormat;
 import io.moe4j.RoutingMode;
 import io.moe4j.RoutingSkew;
 import io.moe4j.autotune.Autotuner;
@@ -109,10 +110,15 @@ final class TuneCommand implements Callable<Integer> {
 
   @Option(
       names = "--activations",
-      paramLabel = "bf16|nvfp4|mxfp8|fp8_per_token|int8",
+      paramLabel = "FORMAT",
       defaultValue = "bf16",
-      description = "Format of the inputs of the matrix multiplications (default: bf16).")
-  private ActivationFormat activations;
+      converter = ActivationFormats.class,
+      completionCandidates = ActivationFormats.class,
+      description = {
+        "Format of the inputs of the matrix multiplications (default: bf16).",
+        "One of ${COMPLETION-CANDIDATES}."
+      })
+  private QuantFormat activations;
 
   @Option(
       names = "--plan",
@@ -148,8 +154,7 @@ final class TuneCommand implements Callable<Integer> {
       MoeCheckpointLayer layer = layerSelection.layer(checkpoint);
       Autotuner tuner = Autotuner.create(options(interruption));
       output.note("preparing layer " + layer.index() + " on " + device.device());
-      try (PreparedBlock block =
-          PreparedBlock.prepare(device, layer, activations.format(), tuner)) {
+      try (PreparedBlock block = PreparedBlock.prepare(device, layer, activations, tuner)) {
         TuneReport report = tune(tuner, block, interruption, checkpoint, layer);
         output.print(report);
         return report.succeeded() ? ExitCode.OK : ExitCode.SOFTWARE;

@@ -2,8 +2,6 @@ package io.moe4j.cli;
 
 import io.moe4j.MoeLayer;
 import io.moe4j.MoeSpec;
-import io.moe4j.RoutingSkew;
-import io.moe4j.autotune.TunerOptions;
 import io.moe4j.autotune.TuningReport;
 import io.moe4j.autotune.profile.MoeCost;
 import io.moe4j.autotune.profile.TuningFamily;
@@ -16,7 +14,6 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
-import java.util.Set;
 
 /**
  * Makes a {@link TuneReport.Part} of what the tuner reports.
@@ -69,8 +66,6 @@ final class TunePart {
   }
 
   private static TuneReport.Bucket bucket(BucketResult result, TunedEntry entry) {
-    Set<RoutingSkew> skews =
-        result.timings().isEmpty() ? Set.of() : result.timings().get(0).medianNanos().keySet();
     return new TuneReport.Bucket(
         result.key().tokens(),
         result.status().name().toLowerCase(Locale.ROOT).replace('_', ' '),
@@ -79,7 +74,7 @@ final class TunePart {
         entry == null ? null : (double) entry.nanos(),
         entry == null ? null : (double) entry.defaultNanos(),
         null,
-        result.timings().stream().map(timing -> tactic(timing, skews)).toList());
+        result.timings().stream().map(TunePart::tactic).toList());
   }
 
   private static TuneReport.Bucket tunedBefore(TuningKey key, TunedEntry entry) {
@@ -94,25 +89,13 @@ final class TunePart {
         List.of());
   }
 
-  private static TuneReport.Tactic tactic(TacticTiming timing, Set<RoutingSkew> skews) {
-    boolean complete = !skews.isEmpty() && timing.medianNanos().keySet().containsAll(skews);
+  private static TuneReport.Tactic tactic(TacticTiming timing) {
     return new TuneReport.Tactic(
         timing.tactic(),
         timing.outcome().name().toLowerCase(Locale.ROOT),
         timing.detail(),
-        complete ? blend(timing, skews) : null,
+        timing.nanos().isPresent() ? timing.nanos().getAsDouble() : null,
         timing.samples());
-  }
-
-  private static double blend(TacticTiming timing, Set<RoutingSkew> skews) {
-    double sum = 0;
-    double weights = 0;
-    for (RoutingSkew skew : skews) {
-      double weight = skews.size() == 1 ? 1 : TunerOptions.BLEND.get(skew);
-      sum += weight * timing.medianNanos().get(skew);
-      weights += weight;
-    }
-    return sum / weights;
   }
 
   private void addRates(TuneReport.Bucket bucket) {

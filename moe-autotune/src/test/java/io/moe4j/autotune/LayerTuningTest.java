@@ -27,6 +27,7 @@ import io.moe4j.autotune.testing.TestLayers;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.Collectors;
@@ -157,13 +158,7 @@ class LayerTuningTest {
   @Test
   void everyKindOfCallHasProfilesThatTheLayerAccepts() {
     for (QuantFormat activations :
-        new QuantFormat[] {
-          QuantFormat.BF16,
-          QuantFormat.NVFP4,
-          QuantFormat.MXFP8,
-          QuantFormat.FP8_PER_TOKEN,
-          QuantFormat.INT8
-        }) {
+        Arrays.stream(QuantFormat.values()).filter(QuantFormat::isForActivations).toList()) {
       MoeSpec spec =
           TestLayers.spec()
               .activationFormat(activations)
@@ -407,6 +402,28 @@ class LayerTuningTest {
       assertEquals(
           tuned.run(RoutingMode.PACKED, 64, RoutingSkew.UNKNOWN),
           tuned.run(RoutingMode.PACKED, 64, RoutingSkew.ZIPF));
+    }
+  }
+
+  @Test
+  void aNamedSkewIsTunedByItselfAndTheBlendAnswersBeyondIt() {
+    FakeGpu gpu =
+        new FakeGpu(
+            FakeTactic.of("default", 100),
+            FakeTactic.of("hot", (w, n) -> w.hottestExpert() == w.tokens() ? 60e3 : 89e3),
+            FakeTactic.of("even", (w, n) -> w.hottestExpert() == w.tokens() ? 88e3 : 62e3));
+    try (Tuned tuned = new Tuned(gpu, o -> o.buckets(TokenBuckets.of(16, 64)))) {
+      tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      CallKind hot = Tuned.PACKED.withSkew(RoutingSkew.HOT);
+      TuningReport report =
+          tuned.tuner.tune(
+              tuned.layer, hot, TuningOptions.DEFAULT.withBuckets(TokenBuckets.of(16)));
+      assertEquals(Set.of(RoutingSkew.HOT), report.results().get(0).decisions().keySet());
+      assertEquals("hot", tuned.run(RoutingMode.PACKED, 16, RoutingSkew.HOT));
+      // What was tuned for this token count comes before what was tuned for this skew.
+      assertEquals("even", tuned.run(RoutingMode.PACKED, 40, RoutingSkew.HOT));
+      assertEquals(0, tuned.tuner.statistics().misses());
+      assertTrue(tuned.tuner.coverage(tuned.layer, hot, 16, 40, 64).isComplete());
     }
   }
 

@@ -52,7 +52,7 @@ final class ProbeMain {
             TokenBuckets.of(trial.tokens()),
             ImmutableMap.of(RoutingSkew.UNIFORM, 1.0));
     TunableRunner runner = operation.runners().get(0);
-    try (ProfileInputs inputs = ProfileInputs.allocateOne(operation, trial.tokens());
+    try (ProfileInputs inputs = ProfileInputs.allocate(operation, trial.tokens(), 1);
         TunableRunner.Prepared prepared = runner.prepare(inputs.rows())) {
       for (Tactic tactic : runner.tactics(operation.shapes(trial.tokens()))) {
         if (tactic.name().equals(trial.tactic())) {

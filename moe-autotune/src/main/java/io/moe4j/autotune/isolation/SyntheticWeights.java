@@ -5,6 +5,7 @@ import io.moe4j.ExpertWeights;
 import io.moe4j.MoeSpec;
 import io.moe4j.MoeWeights;
 import io.moe4j.QuantFormat;
+import io.moe4j.TensorSpec;
 import io.moe4j.WeightMatrix;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -47,13 +48,15 @@ final class SyntheticWeights implements MoeWeights {
     for (int i = 0; i < codes.limit(); i++) {
       codes.put(i, (byte) random.nextInt());
     }
-    ByteBuffer scales = direct(format.scalesSpec(rows, columns).bytes());
-    boolean nvfp4 = format == QuantFormat.NVFP4;
+    TensorSpec scalesSpec = format.scalesSpec(rows, columns);
+    ByteBuffer scales = direct(scalesSpec.bytes());
+    // Only scales that are no powers of two have a tensor's scale above them.
+    boolean twoLevels = scalesSpec.dtype() == DType.E4M3;
     for (int i = 0; i < scales.limit(); i++) {
-      scales.put(i, nvfp4 ? E4M3_ONE : UE8M0_SMALL);
+      scales.put(i, twoLevels ? E4M3_ONE : UE8M0_SMALL);
     }
     return withBias(
-        WeightMatrix.quantized(format, rows, columns, codes, scales, nvfp4 ? TENSOR_SCALE : 1f),
+        WeightMatrix.quantized(format, rows, columns, codes, scales, twoLevels ? TENSOR_SCALE : 1f),
         bias);
   }
 

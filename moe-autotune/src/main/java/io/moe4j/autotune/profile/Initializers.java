@@ -75,16 +75,21 @@ public final class Initializers {
   }
 
   /**
-   * Positive block scales of about one magnitude.
+   * Positive scales of about one magnitude, E4M3, UE8M0 or F32.
    *
    * @see #random for codes
    */
-  public static TensorInitializer blockScales() {
+  public static TensorInitializer scales() {
     return (spec, draw, contents) -> {
       SplittableRandom random = draw.random();
       for (int i = 0; i < spec.elements(); i++) {
-        int bits = random.nextInt() & 7;
-        contents.put(i, (byte) (spec.dtype() == DType.E4M3 ? E4M3_ONE | bits : 124 + (bits & 3)));
+        int bits = random.nextInt();
+        switch (spec.dtype()) {
+          case E4M3 -> contents.put(i, (byte) (E4M3_ONE | (bits & 7)));
+          case UE8M0 -> contents.put(i, (byte) (124 + (bits & 3)));
+          case F32 -> contents.putFloat(4 * i, (1 + (bits & 7)) / 8f);
+          default -> throw new InvalidArgumentException("dtype", spec.dtype(), "a type of scales");
+        }
       }
     };
   }

@@ -114,7 +114,7 @@ public final class MoeOperation {
     operation.input(made(format.codesSpec(1, spec.hiddenSize()), Initializers.random()));
     operation.input(
         format.hasScales()
-            ? made(format.scalesSpec(1, spec.hiddenSize()), Initializers.blockScales())
+            ? made(format.scalesSpec(1, spec.hiddenSize()), Initializers.scales())
             : new ProfileInput.Absent());
   }
 

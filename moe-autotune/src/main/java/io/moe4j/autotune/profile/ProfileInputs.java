@@ -43,13 +43,12 @@ public final class ProfileInputs implements AutoCloseable {
   }
 
   /**
-   * Makes the tensors for a number of tokens, with as many copies as the cache asks for and memory
-   * allows.
+   * Copies of the inputs that the cache asks for and the budget allows, at least one.
    *
    * @param memoryBudget most bytes that they may take
-   * @throws DeviceMemoryException when the budget or the device has no room for a single copy
+   * @throws DeviceMemoryException when the budget has no room for a single copy
    */
-  public static ProfileInputs allocate(TunedOperation operation, long tokens, long memoryBudget) {
+  public static int copies(TunedOperation operation, long tokens, long memoryBudget) {
     long copyBytes = 0;
     long launchBytes = operation.weightBytes().applyAsLong(tokens);
     ImmutableList<Optional<TensorSpec>> shapes = operation.shapes(tokens);
@@ -80,22 +79,16 @@ public final class ProfileInputs implements AutoCloseable {
               + memoryBudget);
     }
     long affordable = copyBytes == 0 ? MAX_COPIES : memoryBudget / copyBytes;
-    int copies = (int) Math.min(affordable, copiesForCache(operation, launchBytes));
-    while (true) {
-      try {
-        return new ProfileInputs(operation, tokens, copies);
-      } catch (DeviceMemoryException e) {
-        if (copies == 1) {
-          throw e;
-        }
-        copies /= 2;
-      }
-    }
+    return (int) Math.min(affordable, copiesForCache(operation, launchBytes));
   }
 
-  /** Makes a single copy, whatever it takes. */
-  public static ProfileInputs allocateOne(TunedOperation operation, long tokens) {
-    return new ProfileInputs(operation, tokens, 1);
+  /**
+   * Makes the tensors for a number of tokens.
+   *
+   * @throws DeviceMemoryException when the device has no room for them
+   */
+  public static ProfileInputs allocate(TunedOperation operation, long tokens, int copies) {
+    return new ProfileInputs(operation, tokens, copies);
   }
 
   private static long copiesForCache(TunedOperation operation, long launchBytes) {

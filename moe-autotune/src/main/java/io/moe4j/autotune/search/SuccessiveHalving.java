@@ -4,6 +4,7 @@ import com.google.common.collect.ImmutableMap;
 import com.google.common.collect.ImmutableSet;
 import com.google.common.collect.Maps;
 import io.moe4j.DeviceException;
+import io.moe4j.DeviceMemoryException;
 import io.moe4j.RoutingSkew;
 import io.moe4j.autotune.profile.Candidate;
 import io.moe4j.autotune.profile.ProfileInputs;
@@ -30,6 +31,7 @@ final class SuccessiveHalving {
   private final TuningKey key;
   private final Contender reference;
   private final List<Contender> challengers;
+  private final int copies;
   private final Measurement measurement;
   private final CorrectnessGate gate;
   private final DecisionRule rule;
@@ -61,6 +63,7 @@ final class SuccessiveHalving {
     this.key = key;
     this.reference = contenders.get(0);
     this.challengers = contenders.subList(1, contenders.size());
+    this.copies = inputs.copies();
     this.measurement = measurement;
     this.gate = new CorrectnessGate(operation, inputs);
     this.rule = new DecisionRule(options);
@@ -72,7 +75,11 @@ final class SuccessiveHalving {
     this.skews = blend.keySet();
   }
 
-  /** Runs the race; why it failed, if it did. */
+  /**
+   * Runs the race; why it failed, if it did.
+   *
+   * @throws DeviceMemoryException if the device has no room for what is prepared on the way
+   */
   Optional<String> run() {
     try {
       Optional<String> unusable = openWithReference();
@@ -252,6 +259,8 @@ final class SuccessiveHalving {
   private void sampleReference(RoutingSkew skew, boolean first) {
     try {
       sample(reference, skew, first);
+    } catch (DeviceMemoryException e) {
+      throw e;
     } catch (RuntimeException e) {
       throw new ReferenceFailedException(e);
     }
@@ -270,7 +279,11 @@ final class SuccessiveHalving {
         cold ? measurement.firstSample(candidate, skew) : measurement.sample(candidate, skew));
   }
 
+  /** Fewer copies of the inputs may leave room for a challenger that found none. */
   private void drop(Contender challenger, RuntimeException failure) {
+    if (failure instanceof DeviceMemoryException lacking && copies > 1) {
+      throw lacking;
+    }
     drop(
         challenger,
         failure instanceof DeviceException ? Outcome.FAULTED : Outcome.FAILED,

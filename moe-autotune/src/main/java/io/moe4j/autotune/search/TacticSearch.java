@@ -63,21 +63,27 @@ public final class TacticSearch {
     if (budget.expired()) {
       return BucketResult.skipped(key, operation.skew(), budget.reason());
     }
-    List<Contender> contenders = contenders(tokens);
-    if (contenders.isEmpty()) {
-      return failed(key, "no runner has a tactic for these shapes");
+    Optional<String> unfit = reasonAgainstDefault(tokens);
+    if (unfit.isPresent()) {
+      return BucketResult.none(key, operation.skew(), Status.FAILED, unfit.get());
     }
-    Optional<String> blocked = reasonAgainst(contenders.get(0).candidate());
-    if (blocked.isPresent()) {
-      return failed(key, "the default tactic is blocked: " + blocked.get());
+    try {
+      return race(key, share, ProfileInputs.copies(operation, tokens, memoryBudget));
+    } catch (DeviceMemoryException e) {
+      return BucketResult.skipped(key, operation.skew(), e.getMessage());
     }
-    try (ProfileInputs inputs = ProfileInputs.allocate(operation, tokens, memoryBudget);
+  }
+
+  /** Races with as many copies of the inputs as the device has memory for, or half of them, ... */
+  private BucketResult race(TuningKey key, double share, int copies) {
+    List<Contender> contenders = contenders(key.tokens());
+    try (ProfileInputs inputs = ProfileInputs.allocate(operation, key.tokens(), copies);
         Measurement measurement = new Measurement(operation, inputs)) {
       SuccessiveHalving race =
           new SuccessiveHalving(
               operation, key, contenders, inputs, measurement, options, budget, share, listener);
       Optional<String> failure = race.run();
-      remember(tokens, contenders);
+      remember(key.tokens(), contenders);
       return new BucketResult(
           key,
           failure.isPresent() ? Status.FAILED : race.cutShort() ? Status.CUT_SHORT : Status.TUNED,
@@ -90,8 +96,20 @@ public final class TacticSearch {
           inputs.copies(),
           measurement.launches());
     } catch (DeviceMemoryException e) {
-      return BucketResult.skipped(key, operation.skew(), e.getMessage());
+      if (copies == 1) {
+        throw e;
+      }
     }
+    return race(key, share, copies / 2);
+  }
+
+  /** Why the default cannot be run, and so nothing be compared with it. */
+  private Optional<String> reasonAgainstDefault(long tokens) {
+    return operation.candidates(operation.shapes(tokens)).stream()
+        .findFirst()
+        .map(
+            first -> reasonAgainst(first).map(reason -> "the default tactic is blocked: " + reason))
+        .orElse(Optional.of("no runner has a tactic for these shapes"));
   }
 
   /** All tactics of all runners, the default first; those not worth or fit to run are dropped. */
@@ -119,10 +137,6 @@ public final class TacticSearch {
   private Optional<String> reasonAgainst(Candidate candidate) {
     return filter.reasonAgainst(
         operation.family().operation(), candidate.runner().name(), candidate.tactic().name());
-  }
-
-  private BucketResult failed(TuningKey key, String detail) {
-    return BucketResult.none(key, operation.skew(), Status.FAILED, detail);
   }
 
   /**

@@ -59,10 +59,17 @@ class InitializersTest {
       assertFalse((code & 0x7F) == 0x7F || (code & 0x78) == 0, "found " + code);
     }
     for (DType scales : new DType[] {DType.E4M3, DType.UE8M0}) {
-      for (byte code : fill(TensorSpec.of(scales, 1000), Initializers.blockScales(), DRAW)) {
+      for (byte code : fill(TensorSpec.of(scales, 1000), Initializers.scales(), DRAW)) {
         assertTrue(code > 0 && (scales == DType.UE8M0 || code < 0x7F), "found " + code);
       }
     }
+    ByteBuffer f32 = buffer(fill(TensorSpec.of(DType.F32, 1000), Initializers.scales(), DRAW));
+    for (int i = 0; i < 1000; i++) {
+      assertTrue(f32.getFloat(4 * i) > 0 && f32.getFloat(4 * i) <= 1);
+    }
+    assertThrows(
+        InvalidArgumentException.class,
+        () -> fill(TensorSpec.of(DType.I32, 1), Initializers.scales(), DRAW));
   }
 
   @Test

@@ -119,7 +119,7 @@ class TunedOperationTest {
             .initializer(3, Initializers.ones())
             .dimension("tokens", BUCKETS, new Axis(0, 0), new Axis(3, 0), new Axis(2, 0))
             .build();
-    try (ProfileInputs inputs = ProfileInputs.allocate(operation, 128, PLENTY)) {
+    try (ProfileInputs inputs = profile(operation, 128)) {
       for (ImmutableList<Optional<Tensor>> row : inputs.rows()) {
         assertNotEquals(hidden.address(), row.get(0).orElseThrow().address());
         assertEquals(TensorSpec.of(DType.F32, 128, 8), row.get(0).orElseThrow().spec());
@@ -171,7 +171,7 @@ class TunedOperationTest {
                       TensorSpec.of(DType.BF16, 1, 64), Initializers.random(), false))
               .dimension("tokens", BUCKETS, new Axis(0, 0))
               .build();
-      try (ProfileInputs inputs = ProfileInputs.allocate(onSmall, 512, PLENTY)) {
+      try (ProfileInputs inputs = profile(onSmall, 512)) {
         long bytes = inputs.copies() * 512L * 64 * 2;
         assertTrue(bytes > 100_000, () -> bytes + " bytes rotate");
         assertEquals(
@@ -181,7 +181,7 @@ class TunedOperationTest {
                 .distinct()
                 .count());
       }
-      try (ProfileInputs inputs = ProfileInputs.allocate(onSmall, 4096, PLENTY)) {
+      try (ProfileInputs inputs = profile(onSmall, 4096)) {
         assertEquals(1, inputs.copies());
       }
       TunedOperation heavy =
@@ -191,7 +191,7 @@ class TunedOperationTest {
               .dimension("tokens", BUCKETS, new Axis(0, 0))
               .weightBytes(tokens -> 1_000_000)
               .build();
-      try (ProfileInputs inputs = ProfileInputs.allocate(heavy, 1, PLENTY)) {
+      try (ProfileInputs inputs = profile(heavy, 1)) {
         assertEquals(1, inputs.copies(), "weights alone evict the cache");
       }
     }
@@ -233,6 +233,11 @@ class TunedOperationTest {
             .build();
     assertThrows(
         UnsupportedOptionException.class, () -> operation.defaultCandidate(operation.shapes(1)));
+  }
+
+  private static ProfileInputs profile(TunedOperation operation, long tokens) {
+    return ProfileInputs.allocate(
+        operation, tokens, ProfileInputs.copies(operation, tokens, PLENTY));
   }
 
   private TunedOperation twoInputs(long tokens) {

@@ -62,11 +62,15 @@ class TuningKeyTest {
     for (RoutingSkew skew : RoutingSkew.values()) {
       assertEquals(skew != RoutingSkew.UNKNOWN, keys.add(key(s -> s, PACKED.withSkew(skew), 16)));
     }
-    assertTrue(keys.add(key(s -> s.weightFormat(QuantFormat.MXFP4), PACKED, 16)));
-    assertTrue(keys.add(key(s -> s.activationFormat(QuantFormat.NVFP4), PACKED, 16)));
-    assertTrue(keys.add(key(s -> s.activationFormat(QuantFormat.MXFP8), PACKED, 16)));
-    assertTrue(keys.add(key(s -> s.activationFormat(QuantFormat.FP8_PER_TOKEN), PACKED, 16)));
-    assertTrue(keys.add(key(s -> s.activationFormat(QuantFormat.INT8), PACKED, 16)));
+    for (QuantFormat format : QuantFormat.values()) {
+      if (format.isForWeights() && format != QuantFormat.NVFP4) {
+        assertTrue(keys.add(key(s -> s.weightFormat(format), PACKED, 16)));
+      }
+      if (format.isForActivations() && format != QuantFormat.BF16) {
+        assertTrue(keys.add(key(s -> s.activationFormat(format), PACKED, 16)));
+        assertTrue(keys.add(key(s -> s, PACKED.withHiddenStates(format), 16)));
+      }
+    }
     assertTrue(keys.add(key(s -> s.hiddenSize(64), PACKED, 16)));
     assertTrue(keys.add(key(s -> s.intermediateSize(64), PACKED, 16)));
     assertTrue(keys.add(key(s -> s.numExperts(32), PACKED, 16)));

@@ -295,6 +295,47 @@ class TacticSearchTest {
     assertEquals(0, gpu.launches().size());
   }
 
+  @Test
+  void memoryThatPreparationLacksShrinksTheRotationToo() {
+    gpu.lastLevelCacheBytes(1 << 20);
+    gpu.tactics(FakeTactic.of("default", 100), FakeTactic.of("fast", 50));
+    gpu.recordingGraphs(10_000);
+    try (MoeDevice cached = gpu.open();
+        MoeLayer cachedLayer = cached.prepare(spec, expert -> TestLayers.weights(spec))) {
+      TunedOperation operation = operation(cachedLayer);
+      // 16 copies of one token's inputs fit in, but the graph of 16 launches does not.
+      gpu.memoryBytes(16 * BYTES_PER_TOKEN + gpu.workspaceBytes() + 159_999);
+      BucketResult forDefault = newSearch(operation, HOUR).search(1, 1);
+      assertEquals(8, forDefault.copies(), forDefault::toString);
+      assertEquals("fast", chosen(forDefault));
+      // Nor do two of 8.
+      gpu.memoryBytes(16 * BYTES_PER_TOKEN + gpu.workspaceBytes() + 100_000);
+      BucketResult forChallenger = newSearch(operation, HOUR).search(1, 1);
+      assertEquals(4, forChallenger.copies(), forChallenger::toString);
+      assertEquals("fast", chosen(forChallenger));
+      // A workspace is no different.
+      gpu.memoryBytes(1 << 20).workspaceBytes((1 << 20) - 5 * BYTES_PER_TOKEN - 90_000);
+      assertEquals(4, newSearch(operation, HOUR).search(1, 1).copies());
+      gpu.workspaceBytes(1 << 20);
+      BucketResult hopeless = newSearch(operation, HOUR).search(1, 1);
+      assertEquals(Status.SKIPPED, hopeless.status());
+      assertTrue(hopeless.detail().contains("cannot allocate"), hopeless.detail());
+      assertEquals(0, gpu.openTimings());
+    }
+  }
+
+  @Test
+  void aTacticThatASingleCopyHasNoMemoryForIsNotBlocked() {
+    gpu.tactics(FakeTactic.of("default", 100), FakeTactic.of("greedy", 50));
+    gpu.recordingGraphs(1000);
+    gpu.memoryBytes(512 * BYTES_PER_TOKEN + gpu.workspaceBytes() + 1500);
+    BucketResult result = search(512);
+    assertEquals(Status.TUNED, result.status());
+    assertEquals("default", chosen(result));
+    assertEquals(Outcome.FAILED, timing(result, "greedy").outcome());
+    assertFalse(timing(result, "greedy").outcome().isDefect());
+  }
+
   // ---- tactics that misbehave
 
   @ParameterizedTest
@@ -398,6 +439,40 @@ class TacticSearchTest {
   }
 
   // ---- clocks
+
+  @Test
+  void launchesThatADeviceCanRecordAreRecordedOnceAndReplayed() {
+    gpu.recordingGraphs(0);
+    gpu.tactics(
+        FakeTactic.of("default", 100), FakeTactic.of("slow", 120), FakeTactic.of("fast", 50));
+    BucketResult result = search(1);
+    assertEquals("fast", chosen(result));
+    assertEquals(3, gpu.recordings(), "graphs");
+    assertEquals(0, gpu.eagerLaunches());
+    assertTrue(result.copies() > 1);
+    assertEquals(result.launches(), gpu.launches().size());
+    assertTrue(gpu.launches("fast") >= (long) SearchOptions.DEFAULT.minPasses() * result.copies());
+  }
+
+  @Test
+  void aTimeIsTheDevicesAndNotTheHosts() {
+    gpu.recordingGraphs(0);
+    gpu.tactics(FakeTactic.of("default", 100), FakeTactic.of("fast", 50));
+    // A replay keeps the host busy for ten times as long.
+    assertEquals(50_000, decision(search(512)).nanos(), 1e-6);
+  }
+
+  @Test
+  void aTacticIsJudgedByWhatItsReplayWrites() {
+    gpu.recordingGraphs(0);
+    gpu.tactics(
+        FakeTactic.of("default", 100),
+        FakeTactic.of("cheat", 10).behaving(Behaviour.INCOMPLETE),
+        FakeTactic.of("honest", 50));
+    BucketResult result = search(16);
+    assertEquals("honest", chosen(result));
+    assertEquals(Outcome.REJECTED, timing(result, "cheat").outcome());
+  }
 
   @Test
   void aDeviceClockThatRunsBackwardsDropsTheTactic() {

@@ -28,7 +28,12 @@ public final class FakeGpu implements BackendProvider {
   int computeUnits = 100;
   long memoryBytes = 1L << 30;
   long lastLevelCacheBytes = 1 << 20;
+  long workspaceBytes = 256;
+  long recordedLaunchBytes;
+  boolean recording;
   int openTimings;
+  int recordings;
+  int eagerLaunches;
   private LongFunction<List<FakeTactic>> tactics;
 
   /** As a service finds it. */
@@ -108,6 +113,22 @@ public final class FakeGpu implements BackendProvider {
     return this;
   }
 
+  /** Sets the workspace that a launch needs. */
+  public FakeGpu workspaceBytes(long bytes) {
+    this.workspaceBytes = bytes;
+    return this;
+  }
+
+  /**
+   * Lets timers record launches as a graph, which takes so many bytes a launch, and replay it. A
+   * replay keeps the host busy for a millisecond that the device's clock does not count.
+   */
+  public FakeGpu recordingGraphs(long bytesPerLaunch) {
+    this.recording = true;
+    this.recordedLaunchBytes = bytesPerLaunch;
+    return this;
+  }
+
   /** The clock that launches move. */
   public FakeClock clock() {
     return clock;
@@ -121,6 +142,21 @@ public final class FakeGpu implements BackendProvider {
   /** Launches of one tactic so far. */
   public long launches(String tactic) {
     return launches().stream().filter(launch -> launch.tactic().equals(tactic)).count();
+  }
+
+  /** Workspace that a launch needs. */
+  public long workspaceBytes() {
+    return workspaceBytes;
+  }
+
+  /** Graphs recorded so far. */
+  public int recordings() {
+    return recordings;
+  }
+
+  /** Launches so far that were not part of a graph. */
+  public int eagerLaunches() {
+    return eagerLaunches;
   }
 
   /** Prepared timings that nobody closed yet. */

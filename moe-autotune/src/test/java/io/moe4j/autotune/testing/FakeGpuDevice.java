@@ -8,7 +8,6 @@ import io.moe4j.DeviceMemoryException;
 import io.moe4j.MoeSpec;
 import io.moe4j.QuantFormat;
 import io.moe4j.RoutingMode;
-import io.moe4j.Stream;
 import io.moe4j.Tensor;
 import io.moe4j.spi.BackendDevice;
 import io.moe4j.spi.BackendLayer;
@@ -16,6 +15,7 @@ import io.moe4j.spi.DeviceMemory;
 import io.moe4j.spi.LaunchTimer;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.List;
 import java.util.Map;
 import java.util.NavigableMap;
 import java.util.concurrent.ConcurrentSkipListMap;
@@ -27,9 +27,25 @@ final class FakeGpuDevice implements BackendDevice {
   private final NavigableMap<Long, ByteBuffer> memory = new ConcurrentSkipListMap<>();
   private final AtomicLong nextAddress = new AtomicLong(4096);
   private final AtomicLong liveBytes = new AtomicLong();
+  private List<Runnable> recorder = List.of();
 
   FakeGpuDevice(FakeGpu gpu) {
     this.gpu = gpu;
+  }
+
+  /** Takes the launches of the capturing stream from now on. */
+  void record(List<Runnable> launches) {
+    recorder = launches;
+  }
+
+  /** Runs a launch, or records it if its stream says so. */
+  void launch(long stream, Runnable launch) {
+    if (stream == FakeLaunchTimer.CAPTURE.handle()) {
+      recorder.add(launch);
+    } else {
+      gpu.eagerLaunches++;
+      launch.run();
+    }
   }
 
   /** A tensor's bytes. */
@@ -135,32 +151,7 @@ final class FakeGpuDevice implements BackendDevice {
 
   @Override
   public LaunchTimer newLaunchTimer() {
-    return new LaunchTimer() {
-      @Override
-      public Timing prepare(Launches launches) {
-        gpu.openTimings++;
-        return new Timing() {
-          @Override
-          public long nanoseconds() {
-            long start = gpu.clock.read();
-            launches.enqueue(Stream.DEFAULT);
-            return gpu.clock.read() - start;
-          }
-
-          @Override
-          public void close() {
-            gpu.openTimings--;
-          }
-        };
-      }
-
-      @Override
-      public void close() {
-        if (gpu.openTimings != 0) {
-          throw new AssertionError(gpu.openTimings + " timings outlive their timer");
-        }
-      }
-    };
+    return new FakeLaunchTimer(gpu, this);
   }
 
   @Override

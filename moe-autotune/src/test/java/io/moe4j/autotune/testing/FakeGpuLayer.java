@@ -56,7 +56,7 @@ final class FakeGpuLayer implements BackendLayer {
 
   @Override
   public long workspaceBytes(Tactic tactic, long tokens) {
-    return 256;
+    return gpu.workspaceBytes;
   }
 
   @Override
@@ -67,6 +67,10 @@ final class FakeGpuLayer implements BackendLayer {
       long workspace,
       long workspaceBytes,
       long stream) {
+    device.launch(stream, () -> run(call, tactic));
+  }
+
+  private void run(MoeCall call, Tactic tactic) {
     FakeTactic fake =
         gpu.tacticsFor(call.tokens()).stream()
             .filter(candidate -> candidate.name().equals(tactic.name()))
