@@ -20,6 +20,7 @@ import io.moe4j.autotune.profile.TokenBuckets;
 import io.moe4j.autotune.profile.TunedOperation;
 import io.moe4j.autotune.profile.TuningFamily;
 import io.moe4j.autotune.profile.TuningKey;
+import io.moe4j.autotune.search.Rehearsal;
 import io.moe4j.autotune.store.Blocklist;
 import io.moe4j.autotune.store.ImportReport;
 import io.moe4j.autotune.store.Plan;
@@ -122,8 +123,10 @@ public final class Autotuner implements TacticSelector.Source {
       TuningScope scope, TunedOperation operation, Optional<IsolatedProbe> probe) {
     DeviceTunings device = device(operation.device());
     try {
-      return new Sweep(device, options, scope, statistics, probe).run(operation);
+      Rehearsal rehearsal = probe.<Rehearsal>map(isolated -> isolated).orElse(Rehearsal.NONE);
+      return new Sweep(device, options, scope, statistics, rehearsal).run(operation);
     } finally {
+      probe.ifPresent(IsolatedProbe::close);
       forgetSelections();
     }
   }
@@ -166,7 +169,7 @@ public final class Autotuner implements TacticSelector.Source {
     TuningKey key = new TuningKey(variant.family(), bucket);
     if (device.result(key).isEmpty()) {
       // A stored tuning knows its winner alone.
-      new Sweep(device, options, scope, statistics, Optional.empty()).runBucket(variant, bucket);
+      new Sweep(device, options, scope, statistics, Rehearsal.NONE).runBucket(variant, bucket);
       forgetSelections();
     }
     return Ranking.of(variant, bucket, chosen.candidate(), device.result(key), count);

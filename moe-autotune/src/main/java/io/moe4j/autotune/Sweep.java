@@ -3,16 +3,13 @@ package io.moe4j.autotune;
 import com.google.common.base.Stopwatch;
 import com.google.common.collect.ImmutableList;
 import io.moe4j.RoutingSkew;
-import io.moe4j.autotune.isolation.Crash;
-import io.moe4j.autotune.isolation.IsolatedProbe;
 import io.moe4j.autotune.isolation.ProbeException;
-import io.moe4j.autotune.isolation.Trial;
-import io.moe4j.autotune.profile.Candidate;
 import io.moe4j.autotune.profile.TokenBuckets;
 import io.moe4j.autotune.profile.TunedOperation;
 import io.moe4j.autotune.profile.TuningKey;
 import io.moe4j.autotune.search.BucketResult;
 import io.moe4j.autotune.search.Decision;
+import io.moe4j.autotune.search.Rehearsal;
 import io.moe4j.autotune.search.TacticSearch;
 import io.moe4j.autotune.store.BlockedTactic;
 import io.moe4j.autotune.store.Blocklist;
@@ -20,7 +17,6 @@ import io.moe4j.autotune.store.TunedEntry;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 
 /**
  * Tunes the buckets of one operation that are not settled yet, small ones first, and keeps each
@@ -33,7 +29,7 @@ final class Sweep {
   private final TunerOptions options;
   private final TuningScope scope;
   private final StatisticsCollector statistics;
-  private final Optional<IsolatedProbe> probe;
+  private final Rehearsal rehearsal;
   private final List<BucketResult> results = new ArrayList<>();
   private final List<TuningKey> settled = new ArrayList<>();
   private final List<BlockedTactic> blocked = new ArrayList<>();
@@ -43,12 +39,12 @@ final class Sweep {
       TunerOptions options,
       TuningScope scope,
       StatisticsCollector statistics,
-      Optional<IsolatedProbe> probe) {
+      Rehearsal rehearsal) {
     this.device = device;
     this.options = options;
     this.scope = scope;
     this.statistics = statistics;
-    this.probe = probe;
+    this.rehearsal = rehearsal;
   }
 
   /** Tunes every variant's every bucket. */
@@ -87,16 +83,13 @@ final class Sweep {
                 unsettled.add(tokens);
               }
             });
-    if (!unsettled.isEmpty()) {
+    TacticSearch search = search(operation);
+    for (int i = 0; i < unsettled.size(); i++) {
       try {
-        probe.ifPresent(process -> tryIsolated(process, operation, unsettled));
-      } catch (ProbeException e) {
-        skip(operation, unsettled, e.getMessage());
-        return;
-      }
-      TacticSearch search = search(operation);
-      for (int i = 0; i < unsettled.size(); i++) {
         tune(operation, search, unsettled, i);
+      } catch (ProbeException e) {
+        skip(operation, unsettled.subList(i, unsettled.size()), e.getMessage());
+        return;
       }
     }
   }
@@ -106,7 +99,9 @@ final class Sweep {
     device.tell(reason);
     for (long tokens : buckets) {
       TuningKey key = new TuningKey(operation.family(), tokens);
-      add(BucketResult.skipped(key, operation.skew(), reason));
+      BucketResult result = BucketResult.skipped(key, operation.skew(), reason);
+      add(result);
+      scope.listener().bucketFinished(result);
     }
   }
 
@@ -122,6 +117,7 @@ final class Sweep {
         scope.budget(),
         memoryBudget(operation),
         device.blocklist(),
+        rehearsal,
         scope.listener());
   }
 
@@ -129,24 +125,6 @@ final class Sweep {
     return options.memoryBudget() > 0
         ? options.memoryBudget()
         : Math.max(MIN_MEMORY_BUDGET, operation.device().info().memoryBytes() / 8);
-  }
-
-  private void tryIsolated(IsolatedProbe process, TunedOperation operation, List<Long> buckets) {
-    List<Trial> trials = new ArrayList<>();
-    for (long tokens : buckets) {
-      for (Candidate candidate : operation.candidates(operation.shapes(tokens))) {
-        trials.add(new Trial(candidate.tactic().name(), tokens));
-      }
-    }
-    String runner = operation.runners().get(0).name();
-    for (Crash crash : process.run(trials)) {
-      block(
-          new BlockedTactic(
-              operation.family().operation(),
-              runner,
-              crash.trial().tactic(),
-              crash.cause() + " at " + crash.trial().tokens() + " tokens"));
-    }
   }
 
   private void tune(TunedOperation operation, TacticSearch search, List<Long> buckets, int bucket) {

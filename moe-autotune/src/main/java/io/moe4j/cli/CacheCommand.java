@@ -135,18 +135,13 @@ final class CacheCommand extends CommandGroup {
     Set<String> unwanted = environments == null ? Set.of() : Set.copyOf(environments);
     CacheDirectory cache = new CacheDirectory(cacheSelection.folder());
     Set<String> known =
-        cache.folders().stream()
-            .map(folder -> folder.environment().fingerprint())
-            .collect(Collectors.toSet());
+        cache.folders().stream().map(CacheDirectory.Folder::name).collect(Collectors.toSet());
     for (String name : Sets.difference(unwanted, known)) {
       throw new ParameterException(
           output.commandLine(), "--environment: found " + name + ", expected one of " + known);
     }
     List<Path> deleted =
-        cache.prune(
-            environment -> unwanted.contains(environment.fingerprint()),
-            LEFTOVER_AGE,
-            Instant.now());
+        cache.prune(folder -> unwanted.contains(folder.name()), LEFTOVER_AGE, Instant.now());
     output.print(
         new PruneReport(
             cacheSelection.folder().toString(), deleted.stream().map(Path::toString).toList()));

@@ -1,6 +1,7 @@
 package io.moe4j.autotune;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -25,11 +26,16 @@ import io.moe4j.autotune.testing.FakeTactic;
 import java.io.IOException;
 import java.net.URL;
 import java.net.URLClassLoader;
+import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -254,6 +260,20 @@ class ChooseTest {
   }
 
   @Test
+  void aRankingBelongsToTheBucketOfItsInputs() {
+    Autotuner tuner = tuner();
+    try (TuningScope scope = tuner.tuning(TuningOptions.DEFAULT)) {
+      assertTrue(scope.profiles());
+      assertEquals(
+          List.of("second/d", "first/a"),
+          tuner.rank(operation(23, first, second), 2).stream().map(Object::toString).toList());
+      int preparations = first.preparations();
+      assertEquals(2, tuner.rank(operation(17, first, second), 2).size());
+      assertEquals(preparations, first.preparations(), "both have the bucket of 16");
+    }
+  }
+
+  @Test
   void outsideAScopeARankingIsTheChosenOne() {
     Autotuner tuner = tuner();
     TunedOperation operation = operation(16, first, second);
@@ -334,6 +354,74 @@ class ChooseTest {
     Autotuner tuner = tuner();
     assertThrows(UnsupportedOptionException.class, () -> tuner.choose(operation(16, none)));
     assertEquals("first/default", tuner.choose(operation(16, none, first)).candidate().toString());
+  }
+
+  @Test
+  void anInputThatIsNotThereIsNotThereInProfilesEither() {
+    List<Boolean> present = new ArrayList<>();
+    FakeRunner runner =
+        new FakeRunner("optional", gpu.clock(), "default", "x")
+            .taking("x", 1)
+            .onPrepare(rows -> rows.forEach(row -> present.add(row.get(1).isPresent())));
+    TunedOperation operation =
+        TunedOperation.builder("op", device)
+            .runner(runner)
+            .input(tensor(16))
+            .input(Optional.empty())
+            .dimension("tokens", TokenBuckets.of(16), new Axis(0, 0), new Axis(1, 0))
+            .build();
+    Autotuner tuner = tuner();
+    tuner.tune(operation, TuningOptions.DEFAULT);
+    assertEquals("optional/x", tuner.choose(operation).candidate().toString());
+    assertTrue(present.size() > 0 && !present.contains(true), present::toString);
+  }
+
+  @Test
+  void anInputOfAnotherRankIsAnotherOperation() {
+    Autotuner tuner = tuner();
+    tuner.tune(operation(16, first), TuningOptions.DEFAULT);
+    OwnedTensor flat = device.allocate(TensorSpec.of(DType.BF16, 16 * 64));
+    tensors.add(flat);
+    TunedOperation flattened =
+        TunedOperation.builder("op", device)
+            .runner(first)
+            .input(Optional.of(flat))
+            .dimension("tokens", TokenBuckets.powersOfTwo(64), new Axis(0, 0))
+            .build();
+    assertEquals(TuningSource.DEFAULT, tuner.choose(flattened).source());
+  }
+
+  @Test
+  void everyTacticIsTimedOnTheSameInputsAndNoneOnTheCallers() {
+    OwnedTensor mine = device.allocate(TensorSpec.of(DType.BF16, 1, 64));
+    tensors.add(mine);
+    ByteBuffer before = ByteBuffer.allocate(128);
+    mine.copyTo(before);
+    Map<String, Set<Integer>> inputs = new HashMap<>();
+    Set<Long> addresses = new HashSet<>();
+    first
+        .onPrepare(rows -> rows.forEach(row -> addresses.add(row.get(0).orElseThrow().address())))
+        .onLaunch(
+            () ->
+                inputs
+                    .computeIfAbsent(first.lastTactic(), tactic -> new HashSet<>())
+                    .add(first.lastIndex()));
+    TunedOperation operation =
+        TunedOperation.builder("op", device)
+            .runner(first)
+            .input(Optional.of(mine))
+            .dimension("tokens", TokenBuckets.of(1), new Axis(0, 0))
+            .build();
+    TuningReport report = tuner().tune(operation, TuningOptions.DEFAULT);
+    int copies = report.results().get(0).copies();
+    assertTrue(copies > 1);
+    assertEquals(copies, addresses.size());
+    assertFalse(addresses.contains(mine.address()));
+    assertEquals(Set.of("default", "a", "b"), inputs.keySet());
+    inputs.forEach((tactic, used) -> assertEquals(copies, used.size(), tactic));
+    ByteBuffer after = ByteBuffer.allocate(128);
+    mine.copyTo(after);
+    assertEquals(before.clear(), after.clear());
   }
 
   @Test

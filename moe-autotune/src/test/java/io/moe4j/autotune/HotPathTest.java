@@ -3,22 +3,28 @@ package io.moe4j.autotune;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.google.common.util.concurrent.Uninterruptibles;
 import com.sun.management.ThreadMXBean;
 import io.moe4j.MoeCall;
 import io.moe4j.RoutingMode;
 import io.moe4j.Tactic;
 import io.moe4j.TacticSelector;
+import io.moe4j.autotune.profile.CallKind;
 import io.moe4j.autotune.profile.TokenBuckets;
 import io.moe4j.autotune.store.Plan;
+import io.moe4j.autotune.testing.FakeGpu;
+import io.moe4j.autotune.testing.FakeTactic;
 import io.moe4j.autotune.testing.TestLayers;
 import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 
 /** Launches whose tactic is known. */
 class HotPathTest {
@@ -91,6 +97,45 @@ class HotPathTest {
       }
     }
     pool.shutdown();
+  }
+
+  @Test
+  @Timeout(60)
+  void aTuningInAnotherThreadKeepsNoWarmLaunchWaiting() throws Exception {
+    CountDownLatch measuring = new CountDownLatch(1);
+    CountDownLatch goOn = new CountDownLatch(1);
+    AtomicBoolean slow = new AtomicBoolean();
+    FakeGpu gpu =
+        new FakeGpu(
+            FakeTactic.of("default", 100),
+            FakeTactic.of(
+                "fast",
+                (work, launch) -> {
+                  if (slow.get()) {
+                    measuring.countDown();
+                    Uninterruptibles.awaitUninterruptibly(goOn);
+                  }
+                  return 50e3;
+                }));
+    try (Tuned tuned = new Tuned(gpu, o -> o);
+        TestLayers.Call call =
+            new TestLayers.Call(tuned.device, tuned.spec, RoutingMode.PACKED, 16)) {
+      tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      TacticSelector selector = tuned.tuner.bind(tuned.layer);
+      assertEquals("fast", selector.select(call.call()).name());
+      slow.set(true);
+      Thread tuning =
+          new Thread(
+              () ->
+                  tuned.tuner.tune(
+                      tuned.layer, CallKind.of(RoutingMode.UNPACKED), TuningOptions.DEFAULT));
+      tuning.start();
+      measuring.await();
+      assertEquals("fast", selector.select(call.call()).name());
+      assertTrue(tuned.tuner.coverage(tuned.layer, Tuned.PACKED, 16).isComplete());
+      goOn.countDown();
+      tuning.join();
+    }
   }
 
   @Test

@@ -8,11 +8,13 @@ import io.moe4j.RoutingMode;
 import io.moe4j.autotune.isolation.IsolationOptions;
 import io.moe4j.autotune.profile.CallKind;
 import io.moe4j.autotune.profile.TokenBuckets;
+import io.moe4j.autotune.search.BucketResult;
 import io.moe4j.autotune.search.BucketResult.Status;
 import io.moe4j.autotune.testing.FakeGpu;
 import io.moe4j.autotune.testing.FakeTactic;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -37,7 +39,7 @@ class IsolatedTuningTest {
       assertEquals("fast", tuned.run(RoutingMode.PACKED, 16));
       assertEquals(1, report.blocked().size());
       assertEquals("deadly", report.blocked().get(0).tactic());
-      assertEquals("SIGSEGV at 1 tokens", report.blocked().get(0).reason());
+      assertEquals("SIGSEGV (1 tokens)", report.blocked().get(0).reason());
       assertEquals(0, gpu.launches("deadly"));
     }
     // Later processes do not even try, isolated or not.
@@ -60,7 +62,7 @@ class IsolatedTuningTest {
                 o.isolation(isolation("default=ABORT,fast=CORRECT")).buckets(TokenBuckets.of(1)))) {
       TuningReport report = tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
       assertEquals(Status.FAILED, report.results().get(0).status());
-      assertEquals("SIGABRT at 1 tokens", report.blocked().get(0).reason());
+      assertEquals("SIGABRT (1 tokens)", report.blocked().get(0).reason());
       assertEquals(0, gpu.launches().size());
     }
   }
@@ -73,6 +75,27 @@ class IsolatedTuningTest {
             "-Xmx64m",
             "-XX:TieredStopAtLevel=1",
             "-D" + FakeGpu.CHILD_TACTICS + "=" + childTactics));
+  }
+
+  @Test
+  void aBudgetThatEndsStopsTheTrialsToo() {
+    FakeGpu gpu =
+        new FakeGpu(
+            FakeTactic.of("default", 100), FakeTactic.of("deadly", 1), FakeTactic.of("b", 1));
+    try (Tuned tuned =
+        new Tuned(
+            gpu,
+            o ->
+                o.isolation(isolation("default=CORRECT,deadly=SEGFAULT,b=SEGFAULT"))
+                    .buckets(TokenBuckets.of(1, 2, 4)))) {
+      TuningReport report =
+          tuned.tuner.tune(
+              tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT.withBudget(Duration.ofNanos(1)));
+      assertEquals(
+          List.of(Status.CUT_SHORT, Status.SKIPPED, Status.SKIPPED),
+          report.results().stream().map(BucketResult::status).toList());
+      assertEquals(List.of(), report.blocked(), "nothing was tried after the default");
+    }
   }
 
   @Test

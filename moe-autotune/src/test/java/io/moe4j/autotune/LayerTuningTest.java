@@ -19,6 +19,8 @@ import io.moe4j.autotune.profile.TuningKey;
 import io.moe4j.autotune.search.BucketResult.Status;
 import io.moe4j.autotune.search.TacticTiming.Outcome;
 import io.moe4j.autotune.store.BlockedTactic;
+import io.moe4j.autotune.store.Blocklist;
+import io.moe4j.autotune.store.Environment;
 import io.moe4j.autotune.store.Plan;
 import io.moe4j.autotune.testing.FakeGpu;
 import io.moe4j.autotune.testing.FakeLaunch;
@@ -28,8 +30,14 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -244,6 +252,25 @@ class LayerTuningTest {
   }
 
   @Test
+  void threadsThatTuneTheSameMeasureItOnce() throws Exception {
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o)) {
+      ExecutorService pool = Executors.newFixedThreadPool(4);
+      List<Future<TuningReport>> reports =
+          pool.invokeAll(
+              Collections.nCopies(
+                  4, () -> tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT)));
+      int searched = 0;
+      for (Future<TuningReport> report : reports) {
+        searched += report.get().results().size();
+        assertEquals(7, report.get().results().size() + report.get().settled().size());
+      }
+      pool.shutdown();
+      assertEquals(7, searched);
+      assertEquals("few", tuned.run(RoutingMode.PACKED, 4));
+    }
+  }
+
+  @Test
   void incrementalTuningAddsToTheCache() {
     TuningOptions small = TuningOptions.DEFAULT.withBuckets(TokenBuckets.of(1, 2));
     TuningOptions more = TuningOptions.DEFAULT.withBuckets(TokenBuckets.of(2, 4));
@@ -284,12 +311,30 @@ class LayerTuningTest {
               tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT.withBudget(Duration.ofMillis(6)));
       Set<Status> statuses =
           report.results().stream().map(result -> result.status()).collect(Collectors.toSet());
-      assertEquals(Set.of(Status.TUNED, Status.CUT_SHORT, Status.SKIPPED), statuses);
+      assertEquals(Set.of(Status.TUNED, Status.CUT_SHORT), statuses);
       long finished = report.results().stream().filter(r -> r.status() == Status.TUNED).count();
       TuningReport rest = tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
       assertEquals(finished, rest.settled().size());
       assertEquals(7 - finished, rest.results().size());
       rest.results().forEach(result -> assertEquals(Status.TUNED, result.status()));
+    }
+  }
+
+  @Test
+  void aBudgetThatIsTooShortLeavesEveryBucketSomething() {
+    Duration enough;
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o)) {
+      enough = tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT).elapsed();
+    }
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o)) {
+      TuningReport report =
+          tuned.tuner.tune(
+              tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT.withBudget(enough.dividedBy(2)));
+      assertTrue(report.elapsed().compareTo(enough.multipliedBy(6).dividedBy(10)) < 0);
+      report
+          .results()
+          .forEach(result -> assertTrue(result.decision().isPresent(), report::toString));
+      assertEquals("many", tuned.run(RoutingMode.PACKED, 64));
     }
   }
 
@@ -329,6 +374,45 @@ class LayerTuningTest {
           .add(new BlockedTactic("fused_moe", "layer", "few", "fault"));
       assertEquals(TuningSource.DEFAULT, tuned.covered(4).source());
     }
+  }
+
+  @Test
+  void aBlocklistsFileCountsWhereItsEnvironmentIsThisOne() {
+    Path here = folder.resolve("here.json");
+    Path elsewhere = folder.resolve("elsewhere.json");
+    Path unknown = folder.resolve("unknown.json");
+    Blocklist list = new Blocklist();
+    list.add(new BlockedTactic("fused_moe", "layer", "few", "SIGSEGV"));
+    try (MoeDevice device = Tuned.threeTactics().open()) {
+      Environment environment = Environment.of(device);
+      list.save(here, environment);
+      list.save(elsewhere, with(environment, "device", "other"));
+      list.save(unknown, with(environment, "driver", Environment.UNKNOWN));
+    }
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o.blocklist(here))) {
+      tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      assertEquals("default", tuned.run(RoutingMode.PACKED, 1));
+      assertEquals(0, tuned.gpu.launches("few"));
+    }
+    Path missing = folder.resolve("missing.json");
+    try (Tuned tuned =
+        new Tuned(
+            Tuned.threeTactics(),
+            o -> o.blocklist(elsewhere).blocklist(unknown).blocklist(missing))) {
+      tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      assertEquals("few", tuned.run(RoutingMode.PACKED, 1));
+      List<String> problems = tuned.tuner.statistics().problems();
+      assertEquals(3, problems.size(), problems::toString);
+      assertTrue(problems.get(0).contains("device is other there"), problems::toString);
+      assertTrue(problems.get(1).contains("driver is unknown there"), problems::toString);
+      assertTrue(problems.get(2).contains("missing.json"), problems::toString);
+    }
+  }
+
+  private static Environment with(Environment environment, String field, String value) {
+    Map<String, String> fields = new HashMap<>(environment.fields());
+    fields.put(field, value);
+    return Environment.of(fields);
   }
 
   @Test

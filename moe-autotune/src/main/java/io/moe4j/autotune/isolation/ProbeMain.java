@@ -7,48 +7,55 @@ import io.moe4j.MoeLayer;
 import io.moe4j.RoutingSkew;
 import io.moe4j.Stream;
 import io.moe4j.Tactic;
+import io.moe4j.autotune.profile.CallKind;
 import io.moe4j.autotune.profile.MoeOperation;
 import io.moe4j.autotune.profile.ProfileInputs;
 import io.moe4j.autotune.profile.TokenBuckets;
 import io.moe4j.autotune.profile.TunableRunner;
 import io.moe4j.autotune.profile.TunedOperation;
+import java.io.BufferedReader;
 import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
 
 /**
- * The other process: reads a {@link ProbeRequest} from its standard input and says on its standard
- * output which trial it begins and which it has survived.
+ * The other process: reads a {@link ProbeRequest} and then one {@link Trial} a line from its
+ * standard input, and says on its standard output which trials it begins and survives. Ends with
+ * its input.
  */
 final class ProbeMain {
   /** Begins the lines that count; whatever else a library prints does not. */
   static final String PREFIX = "moe4j-probe: ";
 
   static final String READY = "ready";
-  static final String BEGIN = "begin ";
-  static final String END = "end ";
+  static final String BEGIN = "begin";
+  static final String END = "end";
 
   private ProbeMain() {}
 
   /** Runs all trials. */
   public static void main(String[] arguments) throws IOException {
-    ProbeRequest request = ProbeRequest.parse(System.in.readAllBytes());
+    BufferedReader input =
+        new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+    ProbeRequest request = ProbeRequest.parse(input.readLine());
     try (MoeDevice device = MoeDevice.open(request.device(), request.options());
         MoeLayer layer =
             device.prepare(request.spec(), new SyntheticWeights(request.spec(), request.bias()))) {
       say(READY);
-      for (int i = 0; i < request.trials().size(); i++) {
-        say(BEGIN + i);
-        run(layer, request, request.trials().get(i));
-        say(END + i);
+      for (String line = input.readLine(); line != null; line = input.readLine()) {
+        say(BEGIN);
+        run(layer, request.kind(), Trial.parse(line));
+        say(END);
       }
     }
   }
 
   /** A refusal is an answer, and not this process's business. */
-  private static void run(MoeLayer layer, ProbeRequest request, Trial trial) {
+  private static void run(MoeLayer layer, CallKind kind, Trial trial) {
     TunedOperation operation =
         MoeOperation.of(
             layer,
-            request.kind(),
+            kind,
             TokenBuckets.of(trial.tokens()),
             ImmutableMap.of(RoutingSkew.UNIFORM, 1.0));
     TunableRunner runner = operation.runners().get(0);
@@ -61,7 +68,7 @@ final class ProbeMain {
         }
       }
     } catch (MoeException e) {
-      say(e.getMessage());
+      System.out.println(e.getMessage());
     }
   }
 

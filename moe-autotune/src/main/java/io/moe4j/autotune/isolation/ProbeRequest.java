@@ -2,9 +2,7 @@ package io.moe4j.autotune.isolation;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import com.google.common.collect.ImmutableList;
 import io.moe4j.Activation;
 import io.moe4j.DeviceOptions;
 import io.moe4j.MoeSpec;
@@ -17,35 +15,27 @@ import io.moe4j.autotune.profile.CallKind;
 import java.io.IOException;
 
 /**
- * What the other process is to do.
+ * What the other process launches.
  *
  * @param device name of the device
  * @param options how to open it
  * @param spec the layer, without its weights
  * @param bias whether its experts have biases
  * @param kind kind of calls
- * @param trials what to launch, one after the other
  */
 record ProbeRequest(
-    String device,
-    DeviceOptions options,
-    MoeSpec spec,
-    boolean bias,
-    CallKind kind,
-    ImmutableList<Trial> trials) {
+    String device, DeviceOptions options, MoeSpec spec, boolean bias, CallKind kind) {
   private static final ObjectMapper MAPPER = new ObjectMapper();
 
-  byte[] toJson() throws IOException {
+  /** One line, as {@link #parse} reads it. */
+  String toJson() throws IOException {
     ObjectNode node = MAPPER.createObjectNode().put("device", device).put("bias", bias);
     node.putObject("options")
         .put("threads", options.threads())
         .put("max_instruction_set", options.maxInstructionSet());
     putSpec(node.putObject("spec"));
     putKind(node.putObject("kind"));
-    ArrayNode list = node.putArray("trials");
-    trials.forEach(
-        trial -> list.addObject().put("tactic", trial.tactic()).put("tokens", trial.tokens()));
-    return MAPPER.writeValueAsBytes(node);
+    return MAPPER.writeValueAsString(node);
   }
 
   private void putSpec(ObjectNode node) {
@@ -74,13 +64,8 @@ record ProbeRequest(
         .put("token_scale", kind.perTokenScale());
   }
 
-  static ProbeRequest parse(byte[] json) throws IOException {
+  static ProbeRequest parse(String json) throws IOException {
     JsonNode node = MAPPER.readTree(json);
-    ImmutableList.Builder<Trial> trials = ImmutableList.builder();
-    node.get("trials")
-        .forEach(
-            trial ->
-                trials.add(new Trial(trial.get("tactic").asText(), trial.get("tokens").asLong())));
     JsonNode options = node.get("options");
     return new ProbeRequest(
         node.get("device").asText(),
@@ -88,8 +73,7 @@ record ProbeRequest(
             options.get("threads").asInt(), options.get("max_instruction_set").asText()),
         spec(node.get("spec")),
         node.get("bias").asBoolean(),
-        kind(node.get("kind")),
-        trials.build());
+        kind(node.get("kind")));
   }
 
   private static MoeSpec spec(JsonNode node) {

@@ -27,6 +27,9 @@ import java.util.stream.Stream;
 final class SuccessiveHalving {
   private static final int PASSES_PER_ROUND = 2;
 
+  /** A race that takes more of its share than this leaves too little for those that follow. */
+  private static final double MAX_SHARES = 1.25;
+
   private final TunedOperation operation;
   private final TuningKey key;
   private final Contender reference;
@@ -38,6 +41,8 @@ final class SuccessiveHalving {
   private final SearchOptions options;
   private final SearchBudget budget;
   private final Duration enoughSpent;
+  private final Duration allSpent;
+  private final Rehearsal rehearsal;
   private final SearchListener listener;
   private final ImmutableSet<RoutingSkew> skews;
   private final ImmutableMap<RoutingSkew, Double> blend;
@@ -47,7 +52,7 @@ final class SuccessiveHalving {
    * A race.
    *
    * @param share part of the budget's remaining time after which close decisions are left at what
-   *     they are
+   *     they are, and soon afterwards all others, too
    */
   SuccessiveHalving(
       TunedOperation operation,
@@ -58,6 +63,7 @@ final class SuccessiveHalving {
       SearchOptions options,
       SearchBudget budget,
       double share,
+      Rehearsal rehearsal,
       SearchListener listener) {
     this.operation = operation;
     this.key = key;
@@ -70,6 +76,8 @@ final class SuccessiveHalving {
     this.options = options;
     this.budget = budget;
     this.enoughSpent = budget.spent().plus(budget.remaining(share));
+    this.allSpent = budget.spent().plus(budget.remaining(Math.min(1, MAX_SHARES * share)));
+    this.rehearsal = rehearsal;
     this.listener = listener;
     this.blend = operation.skews();
     this.skews = blend.keySet();
@@ -98,7 +106,7 @@ final class SuccessiveHalving {
     }
   }
 
-  /** Whether the budget ended before the race did. */
+  /** Whether its time ended before the race did. */
   boolean cutShort() {
     return cutShort;
   }
@@ -143,11 +151,21 @@ final class SuccessiveHalving {
   }
 
   private boolean outOfTime() {
-    cutShort |= budget.expired();
+    cutShort |= budget.expired() || budget.spent().compareTo(allSpent) >= 0;
     return cutShort;
   }
 
+  /** Why the race ended before its time, in words. */
+  String reason() {
+    return budget.expired() ? budget.reason() : "its share of the time budget is spent";
+  }
+
   private Optional<String> openWithReference() {
+    Optional<String> end = rehearse(reference);
+    if (end.isPresent()) {
+      reference.drop(Outcome.CRASHED, end.get());
+      return end.map(cause -> "the default tactic ends its process: " + cause);
+    }
     for (RoutingSkew skew : skews) {
       sampleReference(skew, true);
       Optional<String> unusable = gate.acceptReference(skew);
@@ -162,7 +180,7 @@ final class SuccessiveHalving {
     for (Contender challenger : challengers) {
       if (challenger.running()) {
         if (outOfTime()) {
-          challenger.drop(Outcome.ELIMINATED, budget.reason());
+          challenger.drop(Outcome.ELIMINATED, reason());
         } else {
           firstPass(challenger);
         }
@@ -171,7 +189,16 @@ final class SuccessiveHalving {
     }
   }
 
+  private Optional<String> rehearse(Contender contender) {
+    return rehearsal.reasonAgainst(contender.candidate(), key.tokens());
+  }
+
   private void firstPass(Contender challenger) {
+    Optional<String> end = rehearse(challenger);
+    if (end.isPresent()) {
+      drop(challenger, Outcome.CRASHED, end.get());
+      return;
+    }
     try {
       for (RoutingSkew skew : skews) {
         double fastest = fastest(skew);

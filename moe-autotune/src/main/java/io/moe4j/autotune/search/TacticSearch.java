@@ -26,6 +26,7 @@ public final class TacticSearch {
   private final SearchBudget budget;
   private final long memoryBudget;
   private final TacticFilter filter;
+  private final Rehearsal rehearsal;
   private final SearchListener listener;
   private final List<Standings> past = new ArrayList<>();
 
@@ -36,6 +37,8 @@ public final class TacticSearch {
    * A search.
    *
    * @param memoryBudget most bytes of device memory for the inputs of a profile
+   * @param rehearsal has every tactic's launch before it is launched here; what it throws, a search
+   *     throws
    */
   public TacticSearch(
       TunedOperation operation,
@@ -43,12 +46,14 @@ public final class TacticSearch {
       SearchBudget budget,
       long memoryBudget,
       TacticFilter filter,
+      Rehearsal rehearsal,
       SearchListener listener) {
     this.operation = operation;
     this.options = options;
     this.budget = budget;
     this.memoryBudget = memoryBudget;
     this.filter = filter;
+    this.rehearsal = rehearsal;
     this.listener = listener;
   }
 
@@ -56,7 +61,7 @@ public final class TacticSearch {
    * Searches one bucket. Whatever a tactic or the memory does, the answer is a result.
    *
    * @param share part of the remaining budget that the bucket may spend on telling close tactics
-   *     apart; what it needs at least may take more
+   *     apart; what it needs at least may take a little more
    */
   public BucketResult search(long tokens, double share) {
     TuningKey key = new TuningKey(operation.family(), tokens);
@@ -81,13 +86,22 @@ public final class TacticSearch {
         Measurement measurement = new Measurement(operation, inputs)) {
       SuccessiveHalving race =
           new SuccessiveHalving(
-              operation, key, contenders, inputs, measurement, options, budget, share, listener);
+              operation,
+              key,
+              contenders,
+              inputs,
+              measurement,
+              options,
+              budget,
+              share,
+              rehearsal,
+              listener);
       Optional<String> failure = race.run();
       remember(key.tokens(), contenders);
       return new BucketResult(
           key,
           failure.isPresent() ? Status.FAILED : race.cutShort() ? Status.CUT_SHORT : Status.TUNED,
-          failure.orElse(race.cutShort() ? budget.reason() : ""),
+          failure.orElse(race.cutShort() ? race.reason() : ""),
           operation.skew(),
           failure.isPresent() ? ImmutableMap.of() : race.decisions(),
           contenders.stream()

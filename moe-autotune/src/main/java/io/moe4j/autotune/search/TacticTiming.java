@@ -37,6 +37,8 @@ public record TacticTiming(
     BLOCKLISTED,
     /** A launch of it was refused or failed. */
     FAILED,
+    /** It ended the process that it was tried in: never to be tried again. */
+    CRASHED,
     /** The device reported a failure while it ran: never to be tried again. */
     FAULTED,
     /** Its output disagreed with the default's: never to be tried again. */
@@ -49,7 +51,7 @@ public record TacticTiming(
 
     /** Whether a tactic that came to this end belongs on the blocklist. */
     public boolean isDefect() {
-      return this == FAULTED || this == REJECTED;
+      return this == CRASHED || this == FAULTED || this == REJECTED;
     }
   }
 }

@@ -34,7 +34,13 @@ public final class CacheDirectory {
       ImmutableList<TunedEntry> entries,
       ImmutableList<BlockedTactic> blocked,
       ImmutableList<String> damage,
-      ImmutableList<Path> leftovers) {}
+      ImmutableList<Path> leftovers) {
+
+    /** The folder's name, which is its environment's fingerprint. */
+    public String name() {
+      return path.getFileName().toString();
+    }
+  }
 
   /** A cache's root folder; it need not exist. */
   public CacheDirectory(Path root) {
@@ -87,16 +93,15 @@ public final class CacheDirectory {
    * Deletes what nobody needs: files that were set aside, leftovers of killed writers that are old
    * enough not to be of living ones, and whole environments.
    *
-   * @param unwanted environments to delete
+   * @param unwanted environments to delete, by their folders
    * @param leftoverAge a writer that takes longer is dead
    * @return the deleted files
    */
-  public ImmutableList<Path> prune(
-      Predicate<Environment> unwanted, Duration leftoverAge, Instant now) {
+  public ImmutableList<Path> prune(Predicate<Folder> unwanted, Duration leftoverAge, Instant now) {
     ImmutableList.Builder<Path> deleted = ImmutableList.builder();
     try {
       for (Folder folder : folders()) {
-        if (unwanted.test(folder.environment())) {
+        if (unwanted.test(folder)) {
           deleteTree(folder.path(), deleted);
           continue;
         }

@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.util.Arrays;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentLinkedQueue;
 
@@ -96,15 +97,21 @@ public final class TacticCacheV1 {
 
   private void write(Path file, ObjectNode document) {
     try {
-      Path description = folder.resolve(ENVIRONMENT_FILE);
-      if (!Files.exists(description)) {
-        ObjectNode about = JsonFormat.document(ENVIRONMENT_FORMAT);
-        JsonFormat.put(about, environment);
-        files.replace(description, JsonFormat.bytes(about));
-      }
+      describeFolder();
       files.replace(file, JsonFormat.sealedBytes(document));
     } catch (IOException e) {
       throw new StoreException("tactic cache " + file + " cannot be written: " + e, e);
+    }
+  }
+
+  /** Says what the folder's name is a hash of, also where a damaged file said it before. */
+  private void describeFolder() throws IOException {
+    Path file = folder.resolve(ENVIRONMENT_FILE);
+    ObjectNode document = JsonFormat.document(ENVIRONMENT_FORMAT);
+    JsonFormat.put(document, environment);
+    byte[] description = JsonFormat.bytes(document);
+    if (!Files.exists(file) || !Arrays.equals(Files.readAllBytes(file), description)) {
+      files.replace(file, description);
     }
   }
 

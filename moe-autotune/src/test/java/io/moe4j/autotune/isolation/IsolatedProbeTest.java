@@ -14,13 +14,20 @@ import io.moe4j.QuantFormat;
 import io.moe4j.RoutingMode;
 import io.moe4j.RoutingSkew;
 import io.moe4j.RoutingSpec;
+import io.moe4j.Tactic;
 import io.moe4j.autotune.profile.CallKind;
+import io.moe4j.autotune.profile.Candidate;
+import io.moe4j.autotune.testing.FakeClock;
 import io.moe4j.autotune.testing.FakeGpu;
+import io.moe4j.autotune.testing.FakeRunner;
 import io.moe4j.autotune.testing.FakeTactic;
 import io.moe4j.autotune.testing.TestLayers;
 import java.io.IOException;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -31,26 +38,22 @@ class IsolatedProbeTest {
 
   @Test
   void aTacticThatDiesIsToBlameAndTheRestGoesOn() {
-    ImmutableList<Crash> crashes =
+    assertEquals(
+        List.of("", "SIGSEGV", "", "SIGABRT", ""),
         probe(
             options(60, "default=CORRECT,segv=SEGFAULT,refused=REFUSED,abort=ABORT,last=CORRECT"),
             "default",
             "segv",
             "refused",
             "abort",
-            "last");
-    assertEquals(
-        List.of(
-            new Crash(new Trial("segv", 1), "SIGSEGV"),
-            new Crash(new Trial("abort", 1), "SIGABRT")),
-        crashes);
+            "last"));
   }
 
   @Test
   void aTacticThatHangsIsKilledAndToBlame() {
-    ImmutableList<Crash> crashes =
-        probe(options(5, "default=CORRECT,hang=HANG"), "default", "hang");
-    assertEquals(List.of(new Crash(new Trial("hang", 1), "hung for 5 s")), crashes);
+    assertEquals(
+        List.of("", "hung for 5 s", ""),
+        probe(options(5, "default=CORRECT,hang=HANG"), "default", "hang", "default"));
   }
 
   @Test
@@ -60,6 +63,30 @@ class IsolatedProbeTest {
             ProbeException.class,
             () -> probe(options(60, "default=CORRECT,victim=INTERRUPTED"), "default", "victim"));
     assertTrue(e.getMessage().contains("asked to end"), e.getMessage());
+  }
+
+  @Test
+  void aProcessThatEndsBetweenLaunchesIsNoTacticsFault() throws Exception {
+    MoeSpec spec = TestLayers.spec().build();
+    try (MoeDevice device = new FakeGpu(FakeTactic.of("default", 1)).open();
+        MoeLayer layer = device.prepare(spec, expert -> TestLayers.weights(spec));
+        IsolatedProbe probe = probe(layer, options(60, "default=CORRECT"))) {
+      assertEquals(Optional.empty(), probe.reasonAgainst(candidate("default"), 1));
+      ProcessHandle child = children().findFirst().orElseThrow();
+      child.destroyForcibly();
+      child.onExit().get();
+      ProbeException e =
+          assertThrows(ProbeException.class, () -> probe.reasonAgainst(candidate("default"), 1));
+      assertTrue(e.getMessage().contains("SIGKILL between launches"), e.getMessage());
+      assertEquals(Optional.empty(), probe.reasonAgainst(candidate("default"), 1));
+    }
+    assertEquals(0, children().filter(ProcessHandle::isAlive).count(), "children outlive it");
+  }
+
+  private static Stream<ProcessHandle> children() {
+    return ProcessHandle.current()
+        .children()
+        .filter(child -> child.info().commandLine().orElse("").contains("ProbeMain"));
   }
 
   @Test
@@ -104,18 +131,35 @@ class IsolatedProbeTest {
             spec,
             true,
             new CallKind(
-                RoutingMode.UNPACKED, QuantFormat.MXFP8, false, true, true, RoutingSkew.UNKNOWN),
-            ImmutableList.of(new Trial("a", 1), new Trial("b", 4096)));
+                RoutingMode.UNPACKED, QuantFormat.MXFP8, false, true, true, RoutingSkew.UNKNOWN));
+    assertEquals(1, request.toJson().lines().count());
     assertEquals(request, ProbeRequest.parse(request.toJson()));
   }
 
-  private static ImmutableList<Crash> probe(IsolationOptions options, String... tactics) {
+  @Test
+  void trialsAreReadBack() {
+    Trial trial = new Trial("sm90.n64 x", 4096);
+    assertEquals(trial, Trial.parse(trial.line()));
+  }
+
+  /** What each tactic's launch of one token ended in, "" for a good end. */
+  private static List<String> probe(IsolationOptions options, String... tactics) {
     MoeSpec spec = TestLayers.spec().build();
     try (MoeDevice device = new FakeGpu(FakeTactic.of("default", 1)).open();
-        MoeLayer layer = device.prepare(spec, expert -> TestLayers.weights(spec))) {
-      return new IsolatedProbe(layer, CallKind.of(RoutingMode.PACKED), options)
-          .run(List.of(tactics).stream().map(tactic -> new Trial(tactic, 1)).toList());
+        MoeLayer layer = device.prepare(spec, expert -> TestLayers.weights(spec));
+        IsolatedProbe probe = probe(layer, options)) {
+      return Arrays.stream(tactics)
+          .map(tactic -> probe.reasonAgainst(candidate(tactic), 1).orElse(""))
+          .toList();
     }
+  }
+
+  private static IsolatedProbe probe(MoeLayer layer, IsolationOptions options) {
+    return new IsolatedProbe(layer, CallKind.of(RoutingMode.PACKED), options);
+  }
+
+  private static Candidate candidate(String tactic) {
+    return new Candidate(new FakeRunner("layer", new FakeClock()), new Tactic(tactic, 0));
   }
 
   private static IsolationOptions options(int tacticSeconds, String tactics) {

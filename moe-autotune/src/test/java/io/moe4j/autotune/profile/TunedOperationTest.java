@@ -156,6 +156,15 @@ class TunedOperationTest {
     TunedOperation operation = twoInputs(8).withBuckets(TokenBuckets.of(3, 5));
     assertEquals(ImmutableLongArray.of(3, 5), operation.buckets().values());
     assertEquals(twoInputs(8).family(), operation.family());
+    TensorInitializer ones = Initializers.ones();
+    TunedOperation initialized =
+        operation()
+            .input(tensor(DType.F32, 8))
+            .initializer(0, ones)
+            .dimension("tokens", BUCKETS, new Axis(0, 0))
+            .build()
+            .withBuckets(TokenBuckets.of(3));
+    assertEquals(ones, ((ProfileInput.Synthesized) initialized.inputs().get(0)).initializer());
   }
 
   @Test

@@ -20,7 +20,9 @@ import io.moe4j.autotune.testing.FakeTactic;
 import io.moe4j.autotune.testing.FakeTactic.Behaviour;
 import io.moe4j.autotune.testing.TestLayers;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SplittableRandom;
@@ -47,6 +49,7 @@ class TacticSearchTest {
   private MoeLayer layer;
   private Map<RoutingSkew, Double> blend = UNIFORM;
   private TacticFilter filter = TacticFilter.NONE;
+  private Rehearsal rehearsal = Rehearsal.NONE;
   private long memoryBudget = 1L << 28;
 
   @BeforeEach
@@ -438,6 +441,54 @@ class TacticSearchTest {
     assertEquals(0, gpu.launches().size());
   }
 
+  @Test
+  void whatEndsItsProcessElsewhereIsNotLaunchedHere() {
+    gpu.tactics(
+        FakeTactic.of("default", 100), FakeTactic.of("deadly", 10), FakeTactic.of("fast", 50));
+    List<String> rehearsed = new ArrayList<>();
+    rehearsal =
+        (candidate, tokens) -> {
+          rehearsed.add(candidate.tactic() + " " + tokens);
+          return candidate.tactic().name().equals("deadly")
+              ? Optional.of("SIGSEGV")
+              : Optional.empty();
+        };
+    BucketResult result = search(16);
+    assertEquals("fast", chosen(result));
+    assertEquals(List.of("default 16", "deadly 16", "fast 16"), rehearsed);
+    assertEquals(0, gpu.launches("deadly"));
+    assertEquals(Outcome.CRASHED, timing(result, "deadly").outcome());
+    assertEquals("SIGSEGV", timing(result, "deadly").detail());
+  }
+
+  @Test
+  void whatIsNotTriedHereIsNotTriedElsewhereEither() {
+    gpu.tactics(
+        FakeTactic.of("default", 1e6), FakeTactic.of("blocked", 1), FakeTactic.of("late", 1));
+    filter =
+        (operation, runner, tactic) ->
+            tactic.equals("blocked") ? Optional.of("for a reason") : Optional.empty();
+    List<String> rehearsed = new ArrayList<>();
+    rehearsal =
+        (candidate, tokens) -> {
+          rehearsed.add(candidate.tactic().name());
+          return Optional.empty();
+        };
+    newSearch(Duration.ofMillis(900)).search(512, 1);
+    assertEquals(List.of("default"), rehearsed);
+  }
+
+  @Test
+  void aDefaultThatEndsItsProcessLeavesNothingToChoose() {
+    gpu.tactics(FakeTactic.of("default", 100), FakeTactic.of("fast", 50));
+    rehearsal = (candidate, tokens) -> Optional.of("SIGABRT");
+    BucketResult result = search(16);
+    assertEquals(Status.FAILED, result.status());
+    assertTrue(result.detail().contains("SIGABRT"), result.detail());
+    assertEquals(Outcome.CRASHED, timing(result, "default").outcome());
+    assertEquals(0, gpu.launches().size());
+  }
+
   // ---- clocks
 
   @Test
@@ -542,6 +593,7 @@ class TacticSearchTest {
         new SearchBudget(gpu.clock(), budget),
         memoryBudget,
         filter,
+        rehearsal,
         SearchListener.NONE);
   }
 

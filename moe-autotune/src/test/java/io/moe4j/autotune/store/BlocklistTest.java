@@ -151,6 +151,7 @@ class BlocklistTest {
             1);
     assertEquals(
         List.of(
+            new BlockedTactic("op", "layer", "CRASHED", "why (16 tokens)"),
             new BlockedTactic("op", "layer", "FAULTED", "why (16 tokens)"),
             new BlockedTactic("op", "layer", "REJECTED", "why (16 tokens)")),
         Blocklist.generate(List.of(result)).tactics());

@@ -143,6 +143,19 @@ class TacticCacheV1Test {
     assertEquals(Optional.empty(), cache.get(other.key()));
   }
 
+  @Test
+  void aDamagedDescriptionLosesNothingAndIsWrittenAgain() throws IOException {
+    TunedEntry entry = Entries.entry("a", 16, "t");
+    cache.put(entry);
+    Files.writeString(cache.folder().resolve("environment.json"), "{\"environment\": 7");
+    CacheDirectory.Folder folder = new CacheDirectory(root).folders().get(0);
+    assertEquals(ImmutableList.of(entry), folder.entries());
+    assertEquals(Map.of(), folder.environment().fields());
+    assertEquals(Entries.HERE.fingerprint(), folder.name());
+    cache.put(Entries.entry("a", 32, "t"));
+    assertEquals(Entries.HERE, new CacheDirectory(root).folders().get(0).environment());
+  }
+
   // ---- disks that fail
 
   @Test
@@ -214,12 +227,12 @@ class TacticCacheV1Test {
     CacheDirectory directory = new CacheDirectory(root);
     Instant now = Instant.now();
 
-    ImmutableList<Path> first = directory.prune(environment -> false, Duration.ofHours(1), now);
+    ImmutableList<Path> first = directory.prune(folder -> false, Duration.ofHours(1), now);
     assertTrue(first.stream().anyMatch(path -> path.endsWith("damaged/x.json")), first::toString);
     assertTrue(Files.exists(leftover), "its writer may live");
 
     directory.prune(
-        environment -> "old".equals(environment.fields().get("device")),
+        folder -> "old".equals(folder.environment().fields().get("device")),
         Duration.ofHours(1),
         now.plus(Duration.ofHours(2)));
     assertFalse(Files.exists(leftover));

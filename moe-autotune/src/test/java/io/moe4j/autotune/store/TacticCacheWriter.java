@@ -4,6 +4,9 @@ import java.nio.file.Path;
 
 /** A process that writes to a cache until it is killed, and says what it has finished. */
 final class TacticCacheWriter {
+  /** Keys of each family. */
+  static final int KEYS = 40;
+
   private TacticCacheWriter() {}
 
   /** Arguments: the root folder and this writer's number. */
@@ -13,8 +16,9 @@ final class TacticCacheWriter {
     for (int i = 1; !System.out.checkError(); i++) {
       // Every other tuning is also every other writer's.
       String family = i % 2 == 0 ? "shared" : "writer" + arguments[1];
-      cache.put(Entries.entry(family, 1 + i % 40, "tactic" + i));
-      System.out.println(family + " " + (1 + i % 40));
+      int tokens = 1 + i % KEYS;
+      cache.put(Entries.entry(family, tokens, Integer.toString(i)));
+      System.out.println(family + " " + tokens + " " + i);
     }
   }
 }

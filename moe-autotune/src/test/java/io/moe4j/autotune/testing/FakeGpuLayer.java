@@ -15,6 +15,7 @@ import io.moe4j.autotune.testing.FakeTactic.Work;
 import io.moe4j.spi.BackendLayer;
 import io.moe4j.spi.LaunchArguments;
 import java.io.IOException;
+import java.lang.reflect.Field;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -89,8 +90,8 @@ final class FakeGpuLayer implements BackendLayer {
     switch (fake.behaviour()) {
       case REFUSED -> throw new UnsupportedOptionException(tactic + " does not do this");
       case FAULTING -> throw new DeviceException(tactic + ": illegal address");
-      case SEGFAULT -> signal("SEGV");
-      case INTERRUPTED -> signal("INT");
+      case SEGFAULT -> writeToNowhere();
+      case INTERRUPTED -> interrupt();
       case ABORT -> Runtime.getRuntime().halt(134);
       case HANG -> hang();
       case CORRECT, WRONG, INFINITE, INCOMPLETE -> write(output(call), fake.behaviour());
@@ -182,9 +183,21 @@ final class FakeGpuLayer implements BackendLayer {
     return order[slot];
   }
 
-  private static void signal(String name) {
+  /** A store that no page is behind, as a kernel with a wrong pointer does. */
+  private static void writeToNowhere() {
     try {
-      new ProcessBuilder("kill", "-" + name, Long.toString(ProcessHandle.current().pid()))
+      Class<?> unsafe = Class.forName("sun.misc.Unsafe");
+      Field instance = unsafe.getDeclaredField("theUnsafe");
+      instance.setAccessible(true);
+      unsafe.getMethod("putAddress", long.class, long.class).invoke(instance.get(null), 8L, 1L);
+    } catch (ReflectiveOperationException e) {
+      throw new LinkageError("no way to crash", e);
+    }
+  }
+
+  private static void interrupt() {
+    try {
+      new ProcessBuilder("kill", "-INT", Long.toString(ProcessHandle.current().pid()))
           .start()
           .waitFor();
       hang();

@@ -11,6 +11,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Consumer;
 
 /** A runner of an operation that computes nothing; a launch takes what a test says. */
 public final class FakeRunner implements TunableRunner {
@@ -21,6 +22,8 @@ public final class FakeRunner implements TunableRunner {
   private final List<String> launched = new ArrayList<>();
   private int preparations;
   private Runnable onLaunch = () -> {};
+  private Consumer<ImmutableList<ImmutableList<Optional<Tensor>>>> onPrepare = inputs -> {};
+  private int lastIndex;
 
   /** A runner whose tactics take 100 microseconds each. */
   public FakeRunner(String name, FakeClock clock, String... tactics) {
@@ -41,6 +44,22 @@ public final class FakeRunner implements TunableRunner {
   public FakeRunner onLaunch(Runnable hook) {
     this.onLaunch = hook;
     return this;
+  }
+
+  /** Called with the inputs of every preparation. */
+  public FakeRunner onPrepare(Consumer<ImmutableList<ImmutableList<Optional<Tensor>>>> hook) {
+    this.onPrepare = hook;
+    return this;
+  }
+
+  /** The tactic of the last launch. */
+  public String lastTactic() {
+    return launched.get(launched.size() - 1);
+  }
+
+  /** The position of the last launch's inputs. */
+  public int lastIndex() {
+    return lastIndex;
   }
 
   /** Tactics launched so far, each once, in the order of their first launch. */
@@ -72,10 +91,12 @@ public final class FakeRunner implements TunableRunner {
   public Prepared prepare(ImmutableList<ImmutableList<Optional<Tensor>>> inputs) {
     preparations++;
     clock.advance(1e9);
+    onPrepare.accept(inputs);
     return new Prepared() {
       @Override
       public void launch(int index, Tactic tactic, Stream stream) {
         launched.add(tactic.name());
+        lastIndex = index;
         clock.advance(micros.getOrDefault(tactic.name(), 100.0) * 1e3);
         onLaunch.run();
       }

@@ -22,16 +22,7 @@ public record CliProcess(int status, String out, String err) {
   /** Runs the application to its end. */
   public static CliProcess run(Path folder, Object... arguments)
       throws IOException, InterruptedException {
-    List<String> command =
-        new ArrayList<>(
-            List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-Xmx512m",
-                "-XX:TieredStopAtLevel=1"));
-    command.addAll(application());
-    for (Object argument : arguments) {
-      command.add(argument.toString());
-    }
+    List<String> command = command(arguments);
     Path out = Files.createTempFile(folder, "stdout", ".txt");
     Path err = Files.createTempFile(folder, "stderr", ".txt");
     Process process =
@@ -44,6 +35,21 @@ public record CliProcess(int status, String out, String err) {
       throw new AssertionError("no end after " + TIMEOUT_SECONDS + " s: " + command);
     }
     return new CliProcess(process.exitValue(), Files.readString(out), Files.readString(err));
+  }
+
+  /** The command line that runs the application. */
+  public static List<String> command(Object... arguments) {
+    List<String> command =
+        new ArrayList<>(
+            List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-Xmx512m",
+                "-XX:TieredStopAtLevel=1"));
+    command.addAll(application());
+    for (Object argument : arguments) {
+      command.add(argument.toString());
+    }
+    return command;
   }
 
   private static List<String> application() {
