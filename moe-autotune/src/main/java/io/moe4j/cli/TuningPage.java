@@ -192,9 +192,10 @@ final class TuningPage {
             .mapToDouble(TuneReport.Bucket::speedup)
             .max()
             .orElse(1);
-    html.append("<div class=\"scroll\"><table>\n<thead><tr><th>tokens</th><th>time</th>");
+    html.append("<div class=\"scroll\"><table class=\"choices\">\n<thead><tr>");
+    html.append("<th>tokens</th><th>time</th>");
     html.append("<th>default</th><th class=\"text\">speed-up</th><th>of floor</th>");
-    html.append("<th class=\"text\">tactic</th></tr></thead>\n<tbody>\n");
+    html.append("<th class=\"text tactic\">tactic</th></tr></thead>\n<tbody>\n");
     for (TuneReport.Bucket bucket : part.buckets()) {
       html.append("<tr>");
       element("td", Long.toString(bucket.tokens()));
@@ -217,7 +218,7 @@ final class TuningPage {
     boolean floor = bucket.floorNanos() != null;
     element("td", floor ? percent(bucket.floorNanos() / bucket.nanos()) : "-");
     String note = bucket.status().equals("tuned") ? "" : " (" + bucket.status() + ")";
-    element("td", "class=\"text\"", bucket.tactic() + note);
+    element("td", "class=\"text tactic\"", bucket.tactic() + note);
   }
 
   /** Every tactic at every token count that was searched. */

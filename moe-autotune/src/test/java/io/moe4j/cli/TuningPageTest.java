@@ -122,6 +122,10 @@ class TuningPageTest {
             tickPixels: Math.min(...boxes.map(b => b.height)),
             overlappingTicks: boxes.filter((a, i) => boxes.some((b, j) => j > i && overlap(a, b))).length,
             ticksOutside: boxes.filter(b => b.left < 0 || b.right > view.innerWidth).length,
+            tactics: page.querySelectorAll('td.tactic').length,
+            tacticsOutside: [...page.querySelectorAll('td.tactic')]
+                .filter(e => e.scrollWidth > e.clientWidth + 1
+                    || e.getBoundingClientRect().right > view.innerWidth).length,
             text: Math.min(...[...page.querySelectorAll('h1, p, td, th, summary')]
                 .map(e => contrast(style(e).color))),
             lines: Math.min(...['chosen', 'default', 'floor']
@@ -148,6 +152,8 @@ class TuningPageTest {
     assertTrue(seen.get("tickPixels").doubleValue() >= 11, seen.toString());
     assertEquals(0, seen.get("overlappingTicks").intValue(), seen.toString());
     assertEquals(0, seen.get("ticksOutside").intValue(), seen.toString());
+    assertTrue(seen.get("tactics").intValue() > 0, seen.toString());
+    assertEquals(0, seen.get("tacticsOutside").intValue(), seen.toString());
     // What the accessibility guidelines ask of text and of graphics.
     assertTrue(seen.get("text").doubleValue() >= 4.5, seen.toString());
     assertTrue(seen.get("lines").doubleValue() >= 3, seen.toString());

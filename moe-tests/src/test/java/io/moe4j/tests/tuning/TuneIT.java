@@ -26,6 +26,7 @@ import org.junit.jupiter.api.io.TempDir;
  */
 class TuneIT {
   private static final JsonMapper JSON = JsonMapper.builder().build();
+  private static final int THREADS = 1;
 
   @TempDir Path folder;
 
@@ -57,7 +58,8 @@ class TuneIT {
 
     // Another machine of the kind takes the plan and measures nothing either.
     cache = folder.resolve("elsewhere");
-    JsonNode imported = json("plan", "import", plan, "--device", "cpu", "--cache", cache);
+    JsonNode imported =
+        json("plan", "import", plan, "--device", "cpu", "--threads", THREADS, "--cache", cache);
     assertTrue(imported.get("applied").intValue() >= 2, imported.toString());
     assertEquals(0, json(tune("--tokens", "1,16")).get("launches").intValue());
   }
@@ -103,7 +105,7 @@ class TuneIT {
                 "--device",
                 "cpu",
                 "--threads",
-                1,
+                THREADS,
                 "--cache",
                 cache));
     arguments.addAll(List.of(more));

@@ -70,13 +70,12 @@ class TunedLayersTest {
         "NOT_FINALIZED"
       })
   void options(CallOption option) {
-    LayerDraw draw =
+    tuneAndRun(
         SMALL
             .formats(QuantFormat.NVFP4, QuantFormat.NVFP4)
             .options(option)
-            .method(RoutingMethod.DEEPSEEK_V3);
-    tuneAndRun(draw);
-    tuneAndRun(draw.mode(RoutingMode.FROM_LOGITS));
+            .method(RoutingMethod.DEEPSEEK_V3)
+            .mode(RoutingMode.FROM_LOGITS));
   }
 
   private static void tuneAndRun(LayerDraw draw) {
