@@ -148,10 +148,13 @@ final class Sweep {
     scope.listener().bucketFinished(result);
   }
 
-  /** More tokens take longer, though not in proportion. */
+  /**
+   * More tokens take longer, though not in proportion; few tokens have as many tactics as many, and
+   * get half an equal share at least.
+   */
   private static double share(List<Long> buckets, int bucket) {
     double rest = buckets.stream().skip(bucket).mapToDouble(Math::sqrt).sum();
-    return Math.sqrt(buckets.get(bucket)) / rest;
+    return Math.max(Math.sqrt(buckets.get(bucket)) / rest, 0.5 / (buckets.size() - bucket));
   }
 
   private static TunedEntry entry(
