@@ -109,7 +109,7 @@ struct GroupedGemm {
   const int32_t* offsets;  // [experts + 1]
   TiledRows tokens;
   const float* token_scales;  // FP8: [storage rows]
-  int32_t* next_tile;         // 0 at first: counts tiles drawn beyond each block's first; sm90 only
+  int32_t* next_tile;  // 0 at first: counts tiles drawn beyond each block's first; sm90_grouped
   Epilogue epilogue;
 };
 

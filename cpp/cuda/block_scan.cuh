@@ -5,12 +5,15 @@
 
 namespace moe4j::cuda {
 
+/** Static shared memory of exclusive_scan(). */
+inline constexpr int kScanBytes = 32 * static_cast<int>(sizeof(int32_t));
+
 /**
  * Exclusive sums of values[0..count) in shared memory, the total in values[count]. Called by all
  * threads of a block of whole warps; begins and ends with a barrier.
  */
 __device__ __forceinline__ void exclusive_scan(int32_t* values, int32_t count) {
-  __shared__ int32_t warp_sums[32];
+  __shared__ int32_t warp_sums[kScanBytes / sizeof(int32_t)];
   const auto thread = static_cast<int32_t>(threadIdx.x);
   const auto threads = static_cast<int32_t>(blockDim.x);
   const int32_t lane = thread % 32;

@@ -41,7 +41,7 @@ class CudaDevice final : public Device {
     int32_t architecture = 0;
     MOE4J_RETURN_IF_ERROR(kernel_architecture(&architecture));
     context_.dependent_launch = architecture >= 90;
-    return prepare_permute();
+    return prepare_permute(&context_.max_experts);
   }
 
   moe4j_device_info info() const noexcept override {

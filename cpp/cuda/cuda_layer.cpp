@@ -27,6 +27,13 @@ class CudaLayer final : public Layer {
   Status create(const moe4j_layer_desc& desc) {
     const DeviceGuard guard(context_.index);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    const int32_t experts = desc.local_num_experts + desc.num_fused_shared_experts;
+    if (experts > context_.max_experts) {
+      return failure(MOE4J_UNSUPPORTED,
+                     "local_num_experts + num_fused_shared_experts: found %d, expected at most %d "
+                     "on cuda:%d, whose blocks have no more shared memory",
+                     experts, context_.max_experts, context_.index);
+    }
     prepared_ = std::make_unique<PreparedLayer>();
     MOE4J_RETURN_IF_ERROR(prepared_->create(desc, fp8_suits(desc, context_.compute_capability)));
     MOE4J_RETURN_IF_ERROR(LaunchPlan::make(context_, desc, &plan_));
@@ -61,8 +68,12 @@ class CudaLayer final : public Layer {
       if (count < capacity) ids[count] = id;
       ++count;
     };
-    const int32_t first =
+    int32_t first =
         default_tactic(desc(), tokens, context_.compute_capability, prepared_->is_fp8());
+    // Not every GPU has the shared memory of every kernel.
+    for (int32_t id = 0; !suits(first, tokens) && id < num_tactics(); ++id) {
+      if (suits(id, tokens)) first = id;
+    }
     add(first);
     for (int32_t id = 0; id < num_tactics(); ++id) {
       if (id != first && suits(id, tokens)) add(id);
@@ -102,7 +113,9 @@ class CudaLayer final : public Layer {
     const Tactic& row = tactic(id);
     if (prepared_->is_fp8() != (row.family == Family::kSm90Fp8)) return false;
     return family_runs_on(row.family, context_.compute_capability) &&
-           (row.family != Family::kDecode || decode_suits(desc(), tokens)) &&
+           (row.family == Family::kDecode
+                ? decode_suits(desc(), tokens) && plan_.decode_blocks(id, tokens) > 0
+                : plan_.holds_grouped(id)) &&
            (row.family != Family::kSm90Narrow || narrow_suits(desc(), tokens));
   }
 

@@ -11,7 +11,7 @@
 // bytes' top bits, and four below. A scale is an exponent 0..11 relative to its row: the row's
 // largest is 11, which makes 6 * 2^(11 - 5) = 384, and 0 leaves 0.5 * 2^-5, E4M3's smallest normal
 // number. So a row whose blocks span at most a factor of 2^11 is exact; ExpertScalars and a power
-// of two for each row (RowScales) carry the rest.
+// of two for each row (Epilogue::row_scales) carry the rest.
 //
 // Tokens. As TiledRows, 128 elements of one byte where it has 64 of two.
 #pragma once

@@ -41,8 +41,11 @@ void launch_export_routing(Chain& chain, const Routing& routing, const RoutingOu
 /** Tokens that one block of the permutation looks at. */
 inline constexpr int kPermuteTokens = 1024;
 
-/** Lets the permutation use the shared memory that it needs; once for each device. */
-Status prepare_permute();
+/**
+ * Lets the permutation use the shared memory that it needs, once for each device; says for how many
+ * experts of a layer the device has enough.
+ */
+Status prepare_permute(int32_t* max_experts);
 
 /** `chunk_counts` [ceil(T / kPermuteTokens), experts]: needed for more than one block. */
 void launch_permute(Chain& chain, const Routing& routing, int32_t* chunk_counts,

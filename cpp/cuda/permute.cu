@@ -9,6 +9,7 @@
 #include "cuda/kernels.hpp"
 #include "cuda/ptx/grid_dependency.cuh"
 #include "cuda/routing.cuh"
+#include "cuda/shared_memory.hpp"
 #include "support/limits.hpp"
 
 namespace moe4j::cuda {
@@ -144,13 +145,13 @@ Status kernel_architecture(int32_t* architecture) {
   return Status::ok();
 }
 
-Status prepare_permute() {
-  constexpr int32_t kMost = Bitmaps::bytes(kMaxExperts + kMaxTopK);
+Status prepare_permute(int32_t* max_experts) {
+  *max_experts = kMaxExperts + kMaxTopK;
   for (const void* kernel : {reinterpret_cast<const void*>(permute_count),
                              reinterpret_cast<const void*>(permute_scatter)}) {
-    MOE4J_RETURN_IF_ERROR(cuda_status(
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMost),
-        "asking for shared memory"));
+    int32_t granted = 0;
+    MOE4J_RETURN_IF_ERROR(allow_shared_memory(kernel, Bitmaps::bytes(*max_experts), &granted));
+    while (Bitmaps::bytes(*max_experts) > granted) --*max_experts;
   }
   return Status::ok();
 }

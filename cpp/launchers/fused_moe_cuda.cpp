@@ -6,6 +6,7 @@
 #include "cuda/gemm/decode_limits.hpp"
 #include "cuda/gemm/narrow_limits.hpp"
 #include "cuda/kernels.hpp"
+#include "cuda/shared_memory.hpp"
 #include "launchers/activation.hpp"
 #include "support/limits.hpp"
 
@@ -403,9 +404,10 @@ Status LaunchPlan::make(const CudaContext& context, const moe4j_layer_desc& desc
   const auto count_blocks = [&](const void* kernel, int threads, int shared, int max_shared,
                                 int32_t* blocks) {
     // The attribute belongs to the kernel, not to the layer: always the same value.
-    MOE4J_RETURN_IF_ERROR(cuda_status(
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, max_shared),
-        "asking for shared memory"));
+    int32_t granted = 0;
+    MOE4J_RETURN_IF_ERROR(allow_shared_memory(kernel, max_shared, &granted));
+    *blocks = 0;
+    if (shared > granted) return Status::ok();
     int per_multiprocessor = 0;
     MOE4J_RETURN_IF_ERROR(
         cuda_status(cudaOccupancyMaxActiveBlocksPerMultiprocessor(

@@ -23,6 +23,11 @@ class LaunchPlan {
   int32_t grouped_blocks(int32_t tactic, Projection projection) const {
     return grouped_blocks_[static_cast<size_t>(tactic)][projection == Projection::kDown];
   }
+  /** Whether the device has the shared memory that a grouped tactic needs for this layer. */
+  bool holds_grouped(int32_t tactic) const {
+    return grouped_blocks(tactic, Projection::kGateUp) > 0 &&
+           grouped_blocks(tactic, Projection::kDown) > 0;
+  }
   int32_t decode_blocks(int32_t tactic, int64_t tokens) const {
     return decode_blocks_[static_cast<size_t>(tactic)][static_cast<size_t>(tokens - 1)];
   }

@@ -1,5 +1,5 @@
 // From MXFP4 weights in FP8 order to the A operand of wgmma m64nNk32 e4m3; the order is
-// pack_fp8.cu's.
+// fp8_layout.hpp's.
 //
 // A block's eight magnitudes, times the block's power of two, are eight bytes in two registers: the
 // codes' low bits are selectors of a byte permutation that looks four of them up at once.

@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(Config::kThreads,
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
 
-  // GEMM1 reads offsets of the kernel right before it; by the time GEMM2 starts they are old.
+  // GEMM1 may follow close on the kernels that made the offsets; when GEMM2 starts they are old.
   if (kProjection == Projection::kGateUp) grid_dependency_wait();
   const int32_t stages = ceil_div(gemm.layout.k_blocks, Config::kStageBlocks);
   const Schedule schedule(

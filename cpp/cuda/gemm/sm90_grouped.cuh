@@ -323,10 +323,10 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
     sm90_grouped_gemm(const __grid_constant__ GroupedGemm gemm) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   using Ring = Sm90Ring<kFormat, Config>;
-  static_assert(
-      Config::shared_bytes(Ring::Weights::kTileBytes) + schedule_bytes(kMaxExperts + kMaxTopK) <=
-          227 * 1024,
-      "a block has 227 KB of shared memory");
+  static_assert(Config::shared_bytes(Ring::Weights::kTileBytes) +
+                        schedule_bytes(kMaxExperts + kMaxTopK) + kScanBytes <=
+                    227 * 1024,
+                "a block has 227 KB of shared memory");
   extern __shared__ __align__(1024) uint8_t shared[];
   uint8_t* const barriers =
       shared + Config::kStages * Config::stage_bytes(Ring::Weights::kTileBytes);
@@ -340,7 +340,7 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
     mbarrier_init_fence();
   }
 
-  // GEMM1 reads offsets of the kernel right before it; by the time GEMM2 starts they are old.
+  // GEMM1 may follow close on the kernels that made the offsets; when GEMM2 starts they are old.
   if (kProjection == Projection::kGateUp) grid_dependency_wait();
   const Schedule schedule(reinterpret_cast<int32_t*>(tiles + Config::kStages), gemm.offsets,
                           gemm.experts, ceil_div(gemm.layout.row_blocks, Config::kRowBlocks),

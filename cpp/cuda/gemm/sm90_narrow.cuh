@@ -7,12 +7,13 @@
 //   (both arrive on full[s])               arrive on empty[s]
 //
 // Every block sorts the routing out for itself (token_table.cuh), so that no kernel comes before
-// GEMM1, and GEMM1 gathers tokens straight from the caller's rows. Only the tokens warp waits for
-// the previous kernel: weights fill the ring while that one still runs.
+// GEMM1, and GEMM1 gathers tokens straight from the caller's rows. In GEMM2 only the tokens warp
+// waits for the previous kernel, weights fill the ring while that one still runs; in GEMM1 all
+// wait, since the previous kernel may have made the routing.
 //
 // Reading is the bottleneck and mma.sync has the fewest instructions around it for up to 32
 // columns: no fences, no descriptors, and warps that drift apart, so that one's epilogue overlaps
-// with another's main loop. Stages that have landed meanwhile are made up for afterwards.
+// with another's main loop.
 #pragma once
 
 #include <cstdint>
@@ -79,7 +80,7 @@ struct NarrowRing {
   static constexpr int kTileBytes = Config::kStages * static_cast<int>(sizeof(Tile));
   /** The table's and the schedule's bytes come on top. */
   static constexpr int kSharedBytes = kBytes + kBarrierBytes + kTileBytes;
-  static_assert(kSharedBytes + narrow_table_bytes(kNarrowExperts) <= 227 * 1024,
+  static_assert(kSharedBytes + narrow_table_bytes(kNarrowExperts) + kScanBytes <= 227 * 1024,
                 "a block has 227 KB of shared memory");
 
   uint8_t* base;
