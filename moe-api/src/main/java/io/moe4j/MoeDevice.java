@@ -176,7 +176,10 @@ public final class MoeDevice implements AutoCloseable {
         });
   }
 
-  /** Storage with a copy of the remaining bytes of {@code source}, to be closed by the caller. */
+  /**
+   * Storage with a copy of the remaining bytes of {@code source}, to be closed by the caller. Waits
+   * for the copy: any stream may use it next.
+   */
   public OwnedTensor upload(TensorSpec spec, ByteBuffer source) {
     OwnedTensor tensor = allocate(spec);
     try {
@@ -283,8 +286,9 @@ public final class MoeDevice implements AutoCloseable {
   }
 
   /**
-   * Copies the remaining bytes of {@code source}, which has to have the tensor's size, into it. The
-   * buffer's position stays.
+   * Copies the remaining bytes of {@code source}, which has to have the tensor's size, into it, in
+   * the stream's order. The buffer's position stays. A buffer of pinned memory must stay unchanged
+   * and allocated until the stream is synchronized; any other may be reused at once.
    */
   public void copyToDevice(Tensor destination, ByteBuffer source, Stream stream) {
     checkCopy("destination", destination, "source", source);

@@ -1,5 +1,6 @@
 package io.moe4j;
 
+import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 
 /**
@@ -48,11 +49,19 @@ public abstract sealed class Tensor permits OwnedTensor, BorrowedTensor {
   }
 
   /**
-   * Copies host data in; as many bytes as the tensor has must remain in {@code source}, whose
-   * position stays.
+   * Copies host data in, waiting for the copy: any stream may use it next. As many bytes as the
+   * tensor has must remain in {@code source}, whose position stays.
    */
   public final void copyFrom(ByteBuffer source) {
-    device.copyToDevice(this, source, Stream.DEFAULT);
+    acquire();
+    try {
+      device.copyToDevice(this, source, Stream.DEFAULT);
+      // Streams that do not wait for the default one would overtake the copy.
+      device.synchronize(Stream.DEFAULT);
+    } finally {
+      release();
+      Reference.reachabilityFence(source);
+    }
   }
 
   /**

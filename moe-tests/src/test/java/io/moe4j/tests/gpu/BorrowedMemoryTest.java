@@ -72,6 +72,8 @@ class BorrowedMemoryTest {
                   own.call().routing(), HiddenStates.bf16(hidden), new MoeOutput.Finalized(output))
               .withTopk(own.call().topkIds().orElseThrow(), own.call().topkWeights().orElseThrow())
               .withRoutingReplay(own.call().routingReplay().orElseThrow());
+      // The server's stream does not wait for the copy between buffers of the device.
+      device.synchronize(Stream.DEFAULT);
       layer.run(call, workspace, stream);
       assertEquals(0, cudart.cudaStreamSynchronize(server));
 
