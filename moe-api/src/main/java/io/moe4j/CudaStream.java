@@ -66,7 +66,8 @@ public final class CudaStream implements Stream, AutoCloseable {
    * tensors of the recorded calls open until it is closed: replays read and write these tensors,
    * whatever they contain by then. Recorded are launches on this stream, in this thread.
    *
-   * @throws InvalidArgumentException when nothing was enqueued on this stream
+   * @throws InvalidArgumentException when nothing was enqueued on this stream, or another call uses
+   *     it at the moment
    */
   public CudaGraph capture(Runnable launches) {
     Arguments.notNull("launches", launches);
@@ -78,6 +79,11 @@ public final class CudaStream implements Stream, AutoCloseable {
             "stream", "one that is being captured", "one that is not");
       }
       try {
+        // A use that began before the announcement does not know of the capture.
+        if (resource.isShared()) {
+          throw new InvalidArgumentException(
+              "stream", "one that another call uses", "one that is captured by this call alone");
+        }
         return new CudaGraph(device, record(launches), recording);
       } catch (Throwable e) {
         recording.release();

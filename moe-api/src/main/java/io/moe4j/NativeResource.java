@@ -63,6 +63,11 @@ final class NativeResource {
     state.uses.decrementAndGet();
   }
 
+  /** Whether it has uses beside the caller's own. */
+  boolean isShared() {
+    return state.uses.get() > 1;
+  }
+
   /** Refuses a closed resource; a check without a guarantee for later. */
   void check() {
     if (state.uses.get() == CLOSED) {

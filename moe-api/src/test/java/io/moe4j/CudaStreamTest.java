@@ -144,6 +144,19 @@ final class CudaStreamTest {
     }
   }
 
+  @Test
+  void aStreamInUseIsNotCaptured() {
+    try (CudaStream stream = f.device.newStream()) {
+      MoeCall call = f.call();
+      OwnedTensor tensor = f.tensor(DType.F32, 4);
+      Runnable capture = () -> stream.capture(() -> f.layer.run(call, f.workspace, stream)).close();
+      f.fake().onOperation(name -> assertRefused("stream", () -> inAnotherThread(capture)));
+      f.device.copyToDevice(tensor, ByteBuffer.allocate(16), stream);
+      f.fake().onOperation(name -> {});
+      capture.run();
+    }
+  }
+
   private static void inAnotherThread(Runnable task) throws Throwable {
     ExecutorService executor = Executors.newSingleThreadExecutor();
     try {
