@@ -152,10 +152,15 @@ final class CudaStreams implements BackendStreams {
     @Override
     public void replay(long handle) {
       // Most replays go to the stream of the one before: no object a replay.
-      if (stream == null || stream.address() != handle) {
+      if (stream.address() != handle) {
         stream = stream(handle);
       }
-      check(cudart.cudaGraphLaunch(executable, stream), "replaying a graph");
+      // NULL is the default stream of whichever device is current.
+      if (handle == 0) {
+        onDevice(() -> cudart.cudaGraphLaunch(executable, stream), "replaying a graph");
+      } else {
+        check(cudart.cudaGraphLaunch(executable, stream), "replaying a graph");
+      }
     }
 
     @Override

@@ -34,6 +34,8 @@ final class NativeLibrary {
   /** Where {@code libmoe4j.so} was found; null until everything is loaded and checked. */
   private static URL core;
 
+  private static boolean cudaRuntimeLoaded;
+
   private NativeLibrary() {}
 
   /**
@@ -69,6 +71,9 @@ final class NativeLibrary {
    * @throws NativeLibraryException naming what is missing, and the remedy
    */
   static synchronized void loadCudaRuntime() {
+    if (cudaRuntimeLoaded) {
+      return;
+    }
     loadWithCuda();
     URL runtime = resolve(core, CUDA_RUNTIME);
     if (exists(runtime)) {
@@ -76,6 +81,7 @@ final class NativeLibrary {
     }
     try {
       Loader.load(org.bytedeco.cuda.global.cudart.class);
+      cudaRuntimeLoaded = true;
     } catch (LinkageError e) {
       throw new NativeLibraryException(
           "cannot load the CUDA runtime's bindings: %s; expected the artifacts org.bytedeco:javacpp"
