@@ -55,6 +55,9 @@ final class DlpackMemory implements DeviceMemory {
     if (rank != spec.rank()) {
       throw wrong(rank + " dimensions", spec.toString());
     }
+    if (rank > 0 && tensor.shape() == null) {
+      throw wrong("a shape at NULL", spec.toString());
+    }
     boolean hasStrides = tensor.strides() != null;
     long dense = 1;
     for (int i = rank - 1; i >= 0; i--) {

@@ -118,6 +118,7 @@ final class DlpackTest {
         foreign -> foreign.managed.dl_tensor().dtype().code((byte) 0));
     assertRefused("found 1 dimensions", foreign -> foreign.managed.dl_tensor().ndim(1));
     assertRefused("found an extent 4 of dimension 1", foreign -> foreign.shape.put(1, 4));
+    assertRefused("found a shape at NULL", foreign -> foreign.managed.dl_tensor().shape(null));
     LongPointer strides = new LongPointer(1, 2);
     assertRefused(
         "found a stride 2 of dimension 1", foreign -> foreign.managed.dl_tensor().strides(strides));
