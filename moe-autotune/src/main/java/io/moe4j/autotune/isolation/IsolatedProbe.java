@@ -27,8 +27,8 @@ public final class IsolatedProbe implements Rehearsal, AutoCloseable {
   /**
    * The signal or exit code that a launch ended the child with, or that it hung.
    *
-   * @throws ProbeException if a child cannot be started, dies between launches, or was asked to end
-   *     (Ctrl-C reaches children too), which is no tactic's fault
+   * @throws ProbeException if a child cannot be started, dies or hangs between launches, or was
+   *     asked to end (Ctrl-C reaches children too), which is no tactic's fault
    */
   @Override
   public Optional<String> reasonAgainst(Candidate candidate, long tokens) {

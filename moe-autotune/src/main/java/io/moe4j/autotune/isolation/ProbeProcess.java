@@ -27,7 +27,7 @@ import java.util.concurrent.TimeUnit;
 final class ProbeProcess implements AutoCloseable {
   private static final String END_OF_OUTPUT = "";
 
-  /** From the end of its input or output to the end of the process. */
+  /** From the end of its input or output, or its kill, to the end of the process. */
   private static final int EXIT_SECONDS = 10;
 
   private final IsolationOptions options;
@@ -148,6 +148,10 @@ final class ProbeProcess implements AutoCloseable {
     while (true) {
       Optional<String> line = next(options.tacticTimeout());
       if (line.isEmpty()) {
+        if (!begun) {
+          throw new ProbeException(
+              "probe process did not begin a launch for " + options.tacticTimeout());
+        }
         return Optional.of("hung for " + options.tacticTimeout().toSeconds() + " s");
       }
       switch (line.get()) {
@@ -226,10 +230,16 @@ final class ProbeProcess implements AutoCloseable {
     lines.add(END_OF_OUTPUT);
   }
 
-  /** Kills the child, wherever it is. */
+  /** Kills the child, wherever it is, and waits for its end a while. */
   @Override
   public void close() {
     process.destroyForcibly();
+    try {
+      // Until then it may write to the folder.
+      process.waitFor(EXIT_SECONDS, TimeUnit.SECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
     try {
       MoreFiles.deleteRecursively(folder, RecursiveDeleteOption.ALLOW_INSECURE);
     } catch (IOException ignored) {

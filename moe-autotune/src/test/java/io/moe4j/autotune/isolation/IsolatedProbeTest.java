@@ -83,6 +83,22 @@ class IsolatedProbeTest {
     assertEquals(0, children().filter(ProcessHandle::isAlive).count(), "children outlive it");
   }
 
+  @Test
+  void aProcessThatHangsBetweenLaunchesIsNoTacticsFault() throws Exception {
+    MoeSpec spec = TestLayers.spec().build();
+    try (MoeDevice device = new FakeGpu(FakeTactic.of("default", 1)).open();
+        MoeLayer layer = device.prepare(spec, expert -> TestLayers.weights(spec));
+        IsolatedProbe probe = probe(layer, options(5, "default=CORRECT"))) {
+      assertEquals(Optional.empty(), probe.reasonAgainst(candidate("default"), 1));
+      String child = Long.toString(children().findFirst().orElseThrow().pid());
+      assertEquals(0, new ProcessBuilder("kill", "-STOP", child).start().waitFor());
+      ProbeException e =
+          assertThrows(ProbeException.class, () -> probe.reasonAgainst(candidate("default"), 1));
+      assertTrue(e.getMessage().contains("did not begin"), e.getMessage());
+      assertEquals(0, children().filter(ProcessHandle::isAlive).count(), "it is killed");
+    }
+  }
+
   private static Stream<ProcessHandle> children() {
     return ProcessHandle.current()
         .children()
