@@ -43,7 +43,7 @@ class TacticCacheProcessesTest {
   private final List<Thread> listeners = new ArrayList<>();
 
   @Test
-  @Timeout(90)
+  @Timeout(300)
   void sixteenKilledWritersLoseNothingAndNobodyReadsHalfAFile() throws Exception {
     try {
       for (int i = 0; i < WRITERS; i++) {
@@ -52,8 +52,8 @@ class TacticCacheProcessesTest {
       for (int i = 0; i < READERS; i++) {
         start(TacticCacheReader.class, allRead, this::noteComplaint);
       }
-      assertTrue(allWrite.await(60, TimeUnit.SECONDS), "all writers write");
-      assertTrue(allRead.await(60, TimeUnit.SECONDS), "all readers read");
+      assertTrue(allWrite.await(120, TimeUnit.SECONDS), "all writers write");
+      assertTrue(allRead.await(120, TimeUnit.SECONDS), "all readers read");
       Random random = new Random(5);
       for (Process writer : processes.subList(0, WRITERS)) {
         Thread.sleep(random.nextInt(200));

@@ -19,6 +19,7 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
@@ -65,6 +66,7 @@ class TuneIT {
   }
 
   @Test
+  @Timeout(300)
   void ctrlCKeepsWhatIsFinished() throws Exception {
     List<Object> arguments = tune("--max-tokens", "8192", "--budget", "10m");
     Process process =
@@ -82,7 +84,7 @@ class TuneIT {
       new ProcessBuilder("kill", "-INT", Long.toString(process.pid())).start().waitFor();
       lines.lines().forEach(line -> progress.append(line).append('\n'));
     }
-    assertTrue(process.waitFor(60, TimeUnit.SECONDS), "ends soon");
+    assertTrue(process.waitFor(180, TimeUnit.SECONDS), "ends soon");
     String out = Files.readString(folder.resolve("out.txt"));
     assertTrue(out.contains("interrupted after "), out + progress);
     assertTrue(out.contains("kept in " + cache), out);
