@@ -4,8 +4,8 @@
  * <p>The native libraries come from the artifact with the platform's classifier, e.g. {@code
  * linux-x86_64}. On the module path it is the module {@code io.moe4j.backend.linux.x86_64}, which
  * nothing requires: name it with {@code --add-modules}. From JDK 24 on, {@code
- * --enable-native-access=org.bytedeco.javacpp,io.moe4j.backend} (on the class path {@code
- * ALL-UNNAMED}) keeps the JVM from warning of native code.
+ * --enable-native-access=org.bytedeco.javacpp,io.moe4j.backend,org.bytedeco.cuda} (on the class
+ * path {@code ALL-UNNAMED}) keeps the JVM from warning of native code.
  */
 module io.moe4j.backend {
   requires io.moe4j;
