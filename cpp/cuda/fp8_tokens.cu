@@ -81,6 +81,10 @@ __global__ void __launch_bounds__(kWarps * 32) fill_fp8(const FillFp8 args) {
   if (lane == 0) {
     args.token_scales[storage] = finite ? ue8m0_decode(scale) : __int_as_float(0x7FC00000);
   }
+  // GEMMs load the scales of 8 rows at a time: the last row of an expert has those of its padding.
+  const bool last =
+      row + 1 == args.offsets[args.experts] || args.row_storage[row + 1] != storage + 1;
+  if (last && lane > 0 && storage % 8 + lane < 8) args.token_scales[storage + lane] = 0.0f;
   const float factor = finite ? ue8m0_decode(static_cast<uint8_t>(254 - scale)) : 0.0f;
 
   const int32_t padded_k = ceil_div(args.k, kFp8TileK) * kFp8TileK;

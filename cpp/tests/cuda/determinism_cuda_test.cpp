@@ -223,12 +223,18 @@ TEST_F(DeterminismCuda, LaunchesAndReplaysKeepNoDeviceMemory) {
     check(cudaDeviceSynchronize());
   };
   for (const int32_t tactic : layer.tactics(50)) turn(tactic);  // loads kernels
-  const int64_t before = free_memory();
   const int64_t live = device().counters().live_bytes;
-  for (int i = 0; i < 20; ++i) {
-    for (const int32_t tactic : layer.tactics(50)) turn(tactic);
+  // Other processes may use the device too. A leak takes memory in every round.
+  constexpr int kRounds = 8;
+  bool keeps = true;
+  for (int round = 0; round < kRounds && keeps; ++round) {
+    const int64_t before = free_memory();
+    for (int i = 0; i < 20; ++i) {
+      for (const int32_t tactic : layer.tactics(50)) turn(tactic);
+    }
+    keeps = free_memory() < before;
   }
-  EXPECT_EQ(free_memory(), before);
+  EXPECT_FALSE(keeps) << "less memory is free after each of " << kRounds << " rounds";
   EXPECT_EQ(device().counters().live_bytes, live);
 }
 
