@@ -39,7 +39,7 @@ constexpr int kWideTokens = 2;
 /** Chunks of K that stay in the L1 cache, elements of a tile of tokens included. */
 constexpr int64_t kSlabChunks = 8;
 /** How far ahead of the multiplications codes are asked for. */
-constexpr int64_t kPrefetchChunks = 4;
+constexpr int64_t kPrefetchChunks = 6;
 
 struct Nvfp4 {
   static constexpr int32_t kFormat = MOE4J_FORMAT_NVFP4;
@@ -63,8 +63,8 @@ struct Mxfp4 {
 };
 
 /** Asks for every kStep-th line of a chunk. The two passes over the halves of a panel need that:
- * each skips lines, which the processor's own prefetching follows badly. A single token needs it
- * too: it is multiplied as fast as memory can be read. */
+ * each skips lines, which the processor's own prefetching follows badly. One pass over all lines
+ * needs it too: a few tokens are multiplied as fast as memory can be read. */
 template <int64_t kChunkBytes, int kStep>
 void prefetch(const uint8_t* chunk, int first) {
 #pragma GCC unroll 32
@@ -97,7 +97,7 @@ void multiply_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t* elem
   for (int64_t chunk = 0; chunk < num_chunks; ++chunk) {
     if constexpr (kVectors == 1) {
       prefetch<kChunkBytes, kHalves>(panel + kPrefetchChunks * kChunkBytes, half);
-    } else if constexpr (kTokens == 1) {
+    } else {
       prefetch<kChunkBytes, 1>(panel + kPrefetchChunks * kChunkBytes, 0);
     }
 #pragma GCC unroll 4

@@ -14,8 +14,11 @@
 namespace moe4j {
 namespace {
 
-/** Work on fewer elements than this is done before another thread would have woken up. */
-constexpr int64_t kInlineElements = 32 * 1024;
+/** Work on fewer elements than this is done before another thread would have taken part. */
+constexpr int64_t kInlineElements = 4 * 1024;
+
+/** Elements of a token that finalize() sums at a time. */
+constexpr int64_t kFinalizePiece = 256;
 
 /** One call of launch_fused_moe(), by how its kernels read activations (token_tiles.hpp). */
 template <class Tile>
@@ -163,8 +166,16 @@ class FusedMoe {
     return first_token_ + workspace_.permutation.row_token[row];
   }
 
+  /** Whether the first tile stands for all: a single token, which its experts do not quantize with
+   *  scales of their own. */
+  bool one_tile_of_x() const {
+    return tokens_ == 1 && pass_rows() == num_tiles_ &&
+           desc_.activation_format != MOE4J_FORMAT_NVFP4;
+  }
+
   uint8_t* x_tile(const ActiveTile& tile) const {
-    return workspace_.x + tile.first_row * token_bytes(products_.layout, shape_.hidden_size);
+    const int64_t first_row = one_tile_of_x() ? 0 : tile.first_row;
+    return workspace_.x + first_row * token_bytes(products_.layout, shape_.hidden_size);
   }
   uint8_t* h_tile(const ActiveTile& tile) const {
     return workspace_.h + tile.first_row * token_bytes(products_.layout, shape_.intermediate_size);
@@ -213,15 +224,17 @@ class FusedMoe {
   /** Brings each tile's hidden states together. */
   void gather() {
     const int64_t h = shape_.hidden_size;
-    for_each(num_tiles_, pass_rows() * h, [&](int64_t index) {
-      const ActiveTile& tile = workspace_.tiles[index];
-      float scales[kMaxTileTokens];
-      for (int32_t i = 0; i < tile.count; ++i) scales[i] = x_row_scale(tile, i);
-      store_rows(Tile(kernels_, x_tile(tile), tile.count), tile.count, h,
-                 [&](int32_t i, int64_t first, int64_t length, Value* piece) {
-                   load_x(token_of(tile.first_row + i), scales[i], first, length, piece);
-                 });
-    });
+    const bool one = one_tile_of_x();
+    for_each(one ? std::min(1, num_tiles_) : num_tiles_, (one ? 1 : pass_rows()) * h,
+             [&](int64_t index) {
+               const ActiveTile& tile = workspace_.tiles[index];
+               float scales[kMaxTileTokens];
+               for (int32_t i = 0; i < tile.count; ++i) scales[i] = x_row_scale(tile, i);
+               store_rows(Tile(kernels_, x_tile(tile), tile.count), tile.count, h,
+                          [&](int32_t i, int64_t first, int64_t length, Value* piece) {
+                            load_x(token_of(tile.first_row + i), scales[i], first, length, piece);
+                          });
+             });
   }
 
   /** Quantizes h from the F32 values of GEMM1's epilogue. */
@@ -405,35 +418,34 @@ class FusedMoe {
     }
   }
 
-  /** Sums each token's rows in the order of its slots. */
+  /** Sums each token's rows in the order of its slots, a piece of them an item. */
   void finalize() {
-    for_each(tokens_, pass_rows() * shape_.hidden_size, [&](int64_t t) { finalize_token(t); });
+    const int64_t pieces = ceil_div(shape_.hidden_size, kFinalizePiece);
+    for_each(tokens_ * pieces, pass_rows() * shape_.hidden_size,
+             [&](int64_t item) { finalize_piece(item / pieces, item % pieces * kFinalizePiece); });
   }
 
-  void finalize_token(int64_t t) const {
-    constexpr int64_t kPiece = 256;
+  void finalize_piece(int64_t t, int64_t first) const {
     const int64_t h = shape_.hidden_size;
     const int64_t token = first_token_ + t;
-    for (int64_t first = 0; first < h; first += kPiece) {
-      const int64_t length = std::min(kPiece, h - first);
-      float sum[kPiece] = {};
-      for (int64_t s = 0; s < slots_; ++s) {
-        const int32_t row = workspace_.permutation.slot_row[t * slots_ + s];
-        if (row < 0) continue;
-        const float weight = s < desc_.top_k ? workspace_.weights[token * desc_.top_k + s] : 1.0f;
-        const float* y = workspace_.y + row * h + first;
-        for (int64_t i = 0; i < length; ++i) sum[i] += weight * y[i];
-      }
-      if (args_.addend != nullptr) {
-        const float* addend = args_.addend + token * h + first;
-        for (int64_t i = 0; i < length; ++i) sum[i] += addend[i];
-      }
-      if (args_.output_dtype == MOE4J_F32) {
-        std::copy_n(sum, length, static_cast<float*>(args_.output) + token * h + first);
-      } else {
-        std::transform(sum, sum + length, static_cast<uint16_t*>(args_.output) + token * h + first,
-                       f32_to_bf16);
-      }
+    const int64_t length = std::min(kFinalizePiece, h - first);
+    float sum[kFinalizePiece] = {};
+    for (int64_t s = 0; s < slots_; ++s) {
+      const int32_t row = workspace_.permutation.slot_row[t * slots_ + s];
+      if (row < 0) continue;
+      const float weight = s < desc_.top_k ? workspace_.weights[token * desc_.top_k + s] : 1.0f;
+      const float* y = workspace_.y + row * h + first;
+      for (int64_t i = 0; i < length; ++i) sum[i] += weight * y[i];
+    }
+    if (args_.addend != nullptr) {
+      const float* addend = args_.addend + token * h + first;
+      for (int64_t i = 0; i < length; ++i) sum[i] += addend[i];
+    }
+    if (args_.output_dtype == MOE4J_F32) {
+      std::copy_n(sum, length, static_cast<float*>(args_.output) + token * h + first);
+    } else {
+      std::transform(sum, sum + length, static_cast<uint16_t*>(args_.output) + token * h + first,
+                     f32_to_bf16);
     }
   }
 
