@@ -7,6 +7,7 @@
 #include "cuda/kernels.hpp"
 #include "cuda/ptx/grid_dependency.cuh"
 #include "cuda/routing.cuh"
+#include "support/limits.hpp"
 
 namespace moe4j::cuda {
 namespace {
@@ -14,6 +15,9 @@ namespace {
 constexpr int kThreads = 128;
 constexpr int kWide = 8;      // elements of a 16-byte load
 constexpr int kInFlight = 8;  // rows whose loads overlap
+constexpr int kMaxSlots = 2 * kMaxTopK;
+constexpr int kGroup = 4;              // tokens a block, ...
+constexpr int64_t kManyTokens = 1024;  // ... where all multiprocessors have several blocks anyway
 
 /** kElements adjacent BF16, as they lie in memory. */
 template <int kElements>
@@ -39,26 +43,11 @@ struct Elements {
   }
 };
 
-/** Thread = kElements adjacent features of one token; blocks of a token follow one another. */
+/** kElements adjacent features of one token, `out` their place in the output. */
 template <int kElements>
-__global__ void __launch_bounds__(kThreads) finalize(const Finalize args, int32_t token_blocks) {
-  __shared__ int32_t rows[kThreads];
-  __shared__ float weights[kThreads];
-  const int64_t token = blockIdx.x / static_cast<unsigned>(token_blocks);
-  const int32_t block = static_cast<int32_t>(blockIdx.x % static_cast<unsigned>(token_blocks));
+__device__ __forceinline__ void add_rows(const Finalize& args, int64_t out, int32_t feature,
+                                         const int32_t* rows, const float* weights) {
   const int32_t slots = args.routing.slots();
-  // Routing and permutation are older than the kernel right before this one.
-  for (int32_t s = static_cast<int32_t>(threadIdx.x); s < slots; s += kThreads) {
-    rows[s] = args.pair_row[token * slots + s];
-    weights[s] = slot_weight(args.routing, token, s);
-  }
-  __syncthreads();
-  grid_dependency_wait();
-  grid_dependency_launch();
-
-  const int32_t feature = (block * kThreads + static_cast<int32_t>(threadIdx.x)) * kElements;
-  if (feature >= args.hidden) return;
-  const int64_t out = token * args.hidden + feature;
   float sum[kElements];
 #pragma unroll
   for (int i = 0; i < kElements; ++i) {
@@ -93,6 +82,39 @@ __global__ void __launch_bounds__(kThreads) finalize(const Finalize args, int32_
   }
 }
 
+/**
+ * Block = kThreads * kElements features of `group` tokens one after another; blocks of the same
+ * tokens follow one another.
+ */
+template <int kElements>
+__global__ void __launch_bounds__(kThreads)
+    finalize(const Finalize args, int32_t feature_blocks, int32_t group) {
+  __shared__ int32_t rows[kGroup * kMaxSlots];
+  __shared__ float weights[kGroup * kMaxSlots];
+  const int64_t first_token = int64_t{blockIdx.x / static_cast<unsigned>(feature_blocks)} * group;
+  const int32_t feature_block =
+      static_cast<int32_t>(blockIdx.x % static_cast<unsigned>(feature_blocks));
+  const int32_t slots = args.routing.slots();
+  const auto tokens = static_cast<int32_t>(min(int64_t{group}, args.routing.tokens - first_token));
+  // Routing and permutation are older than the kernel right before this one.
+  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < tokens * slots; i += kThreads) {
+    rows[i] = args.pair_row[first_token * slots + i];
+    weights[i] = slot_weight(args.routing, first_token + i / slots, i % slots);
+  }
+  __syncthreads();
+  grid_dependency_wait();
+  grid_dependency_launch();
+
+  const int32_t feature =
+      (feature_block * kThreads + static_cast<int32_t>(threadIdx.x)) * kElements;
+  if (feature >= args.hidden) return;
+#pragma unroll 1
+  for (int32_t t = 0; t < tokens; ++t) {
+    add_rows<kElements>(args, (first_token + t) * args.hidden + feature, feature, rows + t * slots,
+                        weights + t * slots);
+  }
+}
+
 bool is_aligned_16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
 }  // namespace
@@ -100,10 +122,11 @@ bool is_aligned_16(const void* pointer) { return reinterpret_cast<uintptr_t>(poi
 void launch_finalize(Chain& chain, const Finalize& args) {
   const bool wide = args.hidden % kWide == 0 && (args.output_f32 || is_aligned_16(args.output));
   const int elements = wide ? kWide : 1;
-  const int32_t token_blocks = ceil_div(args.hidden, kThreads * elements);
-  const dim3 grid(static_cast<unsigned>(args.routing.tokens * token_blocks));
+  const int32_t feature_blocks = ceil_div(args.hidden, kThreads * elements);
+  const int32_t group = args.routing.tokens >= kManyTokens ? kGroup : 1;
+  const dim3 grid(static_cast<unsigned>(ceil_div(args.routing.tokens, group) * feature_blocks));
   chain.launch("finalize", wide ? finalize<kWide> : finalize<1>, grid, kThreads, 0, args,
-               token_blocks);
+               feature_blocks, group);
 }
 
 }  // namespace moe4j::cuda

@@ -38,8 +38,8 @@ struct RoutingOutputs {
 };
 void launch_export_routing(Chain& chain, const Routing& routing, const RoutingOutputs& outputs);
 
-/** Tokens that one block of the permutation looks at. */
-inline constexpr int kPermuteTokens = 1024;
+/** How many parts the permutation cuts the tokens into. */
+int32_t permute_chunks(int64_t tokens);
 
 /**
  * Lets the permutation use the shared memory that it needs, once for each device; says for how many
@@ -47,7 +47,7 @@ inline constexpr int kPermuteTokens = 1024;
  */
 Status prepare_permute(int32_t* max_experts);
 
-/** `chunk_counts` [ceil(T / kPermuteTokens), experts]: needed for more than one block. */
+/** `chunk_counts` [permute_chunks(T), experts]. */
 void launch_permute(Chain& chain, const Routing& routing, int32_t* chunk_counts,
                     const Permutation& permutation);
 
@@ -77,7 +77,10 @@ struct FillTokens {
   const uint8_t* scales;       // of codes
   const int32_t* row_source;   // row -> row of `source`; NULL: the same
   const int32_t* row_storage;  // row -> row of `output`
-  const int32_t* offsets;      // [experts + 1]
+  const int32_t* pair_row;     // [tokens * slots] rows of each row of `source`, -1 for none, ...
+  int64_t tokens;              // ... unless source and output have the same rows: then NULL
+  int32_t slots;
+  const int32_t* offsets;  // [experts + 1]
   int32_t experts;
   int64_t max_rows;
   const ExpertScalars* scalars;  // NVFP4: the tensor scale is the expert's input scale, ...

@@ -8,6 +8,7 @@
 #include "formats/block_format.hpp"
 #include "formats/block_scale.hpp"
 #include "formats/scale_layout.hpp"
+#include "support/limits.hpp"
 
 namespace moe4j::cuda {
 namespace {
@@ -143,7 +144,6 @@ __device__ void convert_chunk(const FillTokens& args, const BlockFormat& format,
 }
 
 /** Block = row of the permutation; thread = chunks of 8 elements. */
-template <bool kPlainCopy>
 __global__ void __launch_bounds__(kThreads) fill_tokens(const FillTokens args) {
   grid_dependency_wait();
   grid_dependency_launch();
@@ -160,20 +160,56 @@ __global__ void __launch_bounds__(kThreads) fill_tokens(const FillTokens args) {
   const int32_t padded_k = ceil_div(args.k, kTileK) * kTileK;
   for (int32_t k = static_cast<int32_t>(threadIdx.x) * 8; k < padded_k; k += kThreads * 8) {
     uint8_t* chunk = args.output.chunk(storage, k);
-    if (kPlainCopy) {
-      *reinterpret_cast<uint4*>(chunk) =
-          k < args.k ? *reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(args.source) +
-                                                       from.row * args.k + k)
-                     : make_uint4(0, 0, 0, 0);
-    } else {
-      float values[8];
-      convert_chunk(args, format, from, k, values);
-      store_chunk(chunk, values);
-    }
+    float values[8];
+    convert_chunk(args, format, from, k, values);
+    store_chunk(chunk, values);
   }
   if (args.zeroed_k >= 0 && threadIdx.x < 8) {
     *reinterpret_cast<uint4*>(args.zeroed.chunk(
         storage, args.zeroed_k + static_cast<int32_t>(threadIdx.x) * 8)) = make_uint4(0, 0, 0, 0);
+  }
+}
+
+constexpr int kSpreadChunks = 4;  // a thread
+
+/**
+ * BF16 as it is: a token's elements are read once and written to all of its rows. Block = part of a
+ * token, thread = kSpreadChunks chunks of 8 elements.
+ */
+__global__ void __launch_bounds__(kThreads)
+    spread_tokens(const FillTokens args, int32_t token_blocks) {
+  __shared__ int32_t storage[2 * kMaxTopK];  // of the slots, -1 for none
+  grid_dependency_wait();
+  grid_dependency_launch();
+  const int64_t token = blockIdx.x / static_cast<unsigned>(token_blocks);
+  const auto part = static_cast<int32_t>(blockIdx.x % static_cast<unsigned>(token_blocks));
+  const auto thread = static_cast<int32_t>(threadIdx.x);
+  const int32_t padded_k = ceil_div(args.k, kTileK) * kTileK;
+  const int32_t first_k = (part * kSpreadChunks * kThreads + thread) * 8;
+  const auto* source = static_cast<const uint16_t*>(args.source) + token * args.k;
+  uint4 chunks[kSpreadChunks];
+#pragma unroll
+  for (int i = 0; i < kSpreadChunks; ++i) {
+    const int32_t k = first_k + i * kThreads * 8;
+    chunks[i] = k < args.k ? *reinterpret_cast<const uint4*>(source + k) : make_uint4(0, 0, 0, 0);
+  }
+  for (int32_t s = thread; s < args.slots; s += kThreads) {
+    const int32_t row = args.pair_row[token * args.slots + s];
+    storage[s] = row >= 0 ? args.row_storage[row] : -1;
+  }
+  __syncthreads();
+  for (int32_t s = 0; s < args.slots; ++s) {
+    const int32_t row = storage[s];
+    if (row < 0) continue;
+#pragma unroll
+    for (int i = 0; i < kSpreadChunks; ++i) {
+      const int32_t k = first_k + i * kThreads * 8;
+      if (k < padded_k) *reinterpret_cast<uint4*>(args.output.chunk(row, k)) = chunks[i];
+    }
+    if (args.zeroed_k >= 0 && part == 0 && thread < 8) {
+      *reinterpret_cast<uint4*>(args.zeroed.chunk(row, args.zeroed_k + thread * 8)) =
+          make_uint4(0, 0, 0, 0);
+    }
   }
 }
 
@@ -246,9 +282,17 @@ Status launched(const char* name) { return cuda_status(cudaGetLastError(), name)
 }  // namespace
 
 void launch_fill_tokens(Chain& chain, const FillTokens& args) {
-  const bool plain = args.format == MOE4J_FORMAT_BF16 && !args.source_f32 && args.k % 8 == 0;
-  chain.launch("fill_tokens", plain ? fill_tokens<true> : fill_tokens<false>,
-               dim3(static_cast<unsigned>(args.max_rows)), kThreads, 0, args);
+  const bool plain =
+      args.format == MOE4J_FORMAT_BF16 && args.pair_row != nullptr && args.k % 8 == 0;
+  if (plain) {
+    const int32_t token_blocks = ceil_div(args.k, kThreads * 8 * kSpreadChunks);
+    chain.launch("fill_tokens", spread_tokens,
+                 dim3(static_cast<unsigned>(args.tokens * token_blocks)), kThreads, 0, args,
+                 token_blocks);
+  } else {
+    chain.launch("fill_tokens", fill_tokens, dim3(static_cast<unsigned>(args.max_rows)), kThreads,
+                 0, args);
+  }
 }
 
 Status launch_quantize(cudaStream_t stream, int32_t format, int64_t rows, int64_t k,

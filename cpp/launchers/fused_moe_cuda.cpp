@@ -54,7 +54,7 @@ Workspace carve(const moe4j_layer_desc& desc, bool fp8, int64_t tokens, void* me
   Workspace w = {};
   take(w.ids, tokens * desc.top_k);
   take(w.weights, tokens * desc.top_k);
-  take(w.chunk_counts, static_cast<int64_t>(ceil_div(tokens, kPermuteTokens)) * experts);
+  take(w.chunk_counts, int64_t{permute_chunks(tokens)} * experts);
   take(w.permutation.offsets, experts + 1);
   take(w.permutation.row_token, rows);
   take(w.permutation.row_storage, rows);
@@ -298,6 +298,9 @@ class FusedMoe {
     fill.source = args_.hidden_states;
     fill.scales = static_cast<const uint8_t*>(args_.hidden_states_scale);
     fill.row_source = workspace_.permutation.row_token;
+    fill.pair_row = workspace_.permutation.pair_row;
+    fill.tokens = args_.tokens;
+    fill.slots = static_cast<int32_t>(slots(desc_));
     fill.output = workspace_.x;
     if (desc_.intermediate_size % kTileK != 0) {
       fill.zeroed = workspace_.h;
