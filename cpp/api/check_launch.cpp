@@ -122,10 +122,6 @@ Status check_sizes(const moe4j_layer_desc& desc, const moe4j_launch_args& args) 
 Status check_launch(const Layer& layer, int32_t device_kind,
                     const moe4j_launch_args& args) noexcept {
   const moe4j_layer_desc& desc = layer.desc();
-  if (!layer.sealed()) {
-    return invalid_argument(
-        "layer: found one that is not sealed, expected moe4j_layer_seal() first");
-  }
   MOE4J_RETURN_IF_ERROR(check_values(desc, args));
   MOE4J_RETURN_IF_ERROR(check_sizes(desc, args));
   MOE4J_RETURN_IF_ERROR(check_stream(device_kind, args.stream));

@@ -23,6 +23,14 @@ Status check_unsealed(const moe4j_layer* layer) {
   return moe4j::invalid_argument("layer: found a sealed one, expected one still open to changes");
 }
 
+/** What a layer can do is known once all its weights are. */
+Status check_sealed(const moe4j_layer* layer) {
+  MOE4J_RETURN_IF_ERROR(check_layer(layer));
+  if (layer->impl->sealed()) return Status::ok();
+  return moe4j::invalid_argument(
+      "layer: found one that is not sealed, expected moe4j_layer_seal() first");
+}
+
 }  // namespace
 
 int32_t moe4j_layer_create(moe4j_device* device, const moe4j_layer_desc* desc,
@@ -74,7 +82,7 @@ int32_t moe4j_layer_bytes(const moe4j_layer* layer, int64_t* bytes) {
 int32_t moe4j_layer_tactics(const moe4j_layer* layer, int64_t tokens, int32_t* ids,
                             int32_t capacity, int32_t* count) {
   return guarded([&]() -> Status {
-    MOE4J_RETURN_IF_ERROR(check_layer(layer));
+    MOE4J_RETURN_IF_ERROR(check_sealed(layer));
     MOE4J_RETURN_IF_ERROR(check_range("tokens", tokens, 0, kMaxTokens));
     MOE4J_RETURN_IF_ERROR(check_range("capacity", capacity, 0, INT32_MAX));
     if (capacity > 0) MOE4J_RETURN_IF_ERROR(check_pointer("ids", ids, alignof(int32_t)));
@@ -108,7 +116,7 @@ int32_t moe4j_tactic_table_hash(const moe4j_device* device, uint64_t* hash) {
 int32_t moe4j_workspace_bytes(const moe4j_layer* layer, int32_t tactic, int64_t tokens,
                               int64_t* bytes) {
   return guarded([&]() -> Status {
-    MOE4J_RETURN_IF_ERROR(check_layer(layer));
+    MOE4J_RETURN_IF_ERROR(check_sealed(layer));
     MOE4J_RETURN_IF_ERROR(check_range("tokens", tokens, 0, kMaxTokens));
     MOE4J_RETURN_IF_ERROR(check_pointer("bytes", bytes, alignof(int64_t)));
     return layer->impl->workspace_bytes(tactic, tokens, bytes);
@@ -117,7 +125,7 @@ int32_t moe4j_workspace_bytes(const moe4j_layer* layer, int32_t tactic, int64_t 
 
 int32_t moe4j_launch(const moe4j_layer* layer, const moe4j_launch_args* args) {
   return guarded([&]() -> Status {
-    MOE4J_RETURN_IF_ERROR(check_layer(layer));
+    MOE4J_RETURN_IF_ERROR(check_sealed(layer));
     MOE4J_RETURN_IF_ERROR(check_pointer("args", args, alignof(moe4j_launch_args)));
     MOE4J_RETURN_IF_ERROR(moe4j::check_launch(*layer->impl, layer->device_kind, *args));
     return args->tokens == 0 ? Status::ok() : layer->impl->launch(*args);

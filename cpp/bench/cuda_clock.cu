@@ -85,6 +85,15 @@ struct CudaClock::State {
   cudaEvent_t end = nullptr;
   void* flush = nullptr;
   uint32_t* sum = nullptr;
+
+  /** What was made by then, where the clock's constructor throws. */
+  ~State() {
+    cudaFree(sum);
+    cudaFree(flush);
+    if (end != nullptr) cudaEventDestroy(end);
+    if (begin != nullptr) cudaEventDestroy(begin);
+    if (stream != nullptr) cudaStreamDestroy(stream);
+  }
 };
 
 CudaClock::CudaClock(int32_t device) : state_(new State) {
@@ -97,13 +106,7 @@ CudaClock::CudaClock(int32_t device) : state_(new State) {
   check(cudaMalloc(reinterpret_cast<void**>(&state_->sum), sizeof(uint32_t)));
 }
 
-CudaClock::~CudaClock() {
-  cudaFree(state_->sum);
-  cudaFree(state_->flush);
-  cudaEventDestroy(state_->end);
-  cudaEventDestroy(state_->begin);
-  cudaStreamDestroy(state_->stream);
-}
+CudaClock::~CudaClock() = default;
 
 double CudaClock::time(const std::function<void(void*)>& enqueue) {
   cudaGraph_t graph;

@@ -222,7 +222,7 @@ typedef struct moe4j_launch_args {
   int32_t hidden_states_format;     /* BF16 (quantized here if activation_format says so), or the
                                        layer's activation_format, NVFP4 or MXFP8: codes as they
                                        are */
-  const void* hidden_states;        /* [T, H] */
+  const void* hidden_states;        /* [T, H]; on CUDA at a multiple of 16 bytes */
   const void* hidden_states_scale;  /* block scales [T, H / block], linear; NULL for BF16 */
   float hidden_states_tensor_scale; /* NVFP4 codes: their tensor scale; otherwise 1 */
   int32_t output_dtype;             /* BF16 or F32 */
@@ -241,7 +241,7 @@ typedef struct moe4j_launch_args {
      gaps. expanded_to_permuted[t * (k + S) + slot] is p, or -1 where the expert is not local. */
   int32_t do_finalize;
   int32_t tactic;                /* id from moe4j_layer_tactics() */
-  void* permuted_output;         /* BF16 [T * (k + S), H] */
+  void* permuted_output;         /* BF16 [T * (k + S), H]; on CUDA at a multiple of 16 bytes */
   float* expert_weights;         /* F32 [T, k + S] */
   int32_t* expanded_to_permuted; /* I32 [T * (k + S)] */
 
@@ -297,8 +297,11 @@ MOE4J_API int32_t moe4j_allocate(moe4j_device* device, int64_t bytes, void** poi
 /** Frees what moe4j_allocate() of the same device gave. NULL does nothing. */
 MOE4J_API int32_t moe4j_free(moe4j_device* device, void* pointer);
 
-/** Copies host memory into device memory; on a CUDA device ordered on `stream` and synchronous for
- *  pageable memory. */
+/**
+ * Copies host memory into device memory; on a CUDA device in the order of `stream`. On return the
+ * source may be changed or freed, unless it is pinned memory: that is read when the stream comes to
+ * it.
+ */
 MOE4J_API int32_t moe4j_copy_to_device(moe4j_device* device, void* destination, const void* source,
                                        int64_t bytes, void* stream);
 
@@ -327,7 +330,10 @@ MOE4J_API int32_t moe4j_layer_create(moe4j_device* device, const moe4j_layer_des
 MOE4J_API int32_t moe4j_layer_set_expert(moe4j_layer* layer, int32_t local_expert,
                                          const moe4j_expert_weights* weights);
 
-/** Makes the layer launchable. Refused while an expert is missing. */
+/**
+ * Makes the layer launchable. Refused while an expert is missing. Until then its tactics and
+ * workspaces are refused too: they may depend on the weights.
+ */
 MOE4J_API int32_t moe4j_layer_seal(moe4j_layer* layer);
 
 /** Frees the layer and its prepared weights. No launch may be under way. */

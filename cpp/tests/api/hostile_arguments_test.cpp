@@ -218,6 +218,10 @@ TEST_F(HostileArguments, SealingAndSealedLayers) {
   ASSERT_EQ(moe4j_layer_set_expert(open_layer, 0, &weights), MOE4J_OK);
   EXPECT_EQ(moe4j_layer_seal(open_layer), MOE4J_INVALID_ARGUMENT) << "experts 1 to 3 are missing";
   expect_refusal("layer", moe4j_launch(open_layer, &args));
+  int32_t count = 0;
+  int64_t bytes = 0;
+  expect_refusal("layer", moe4j_layer_tactics(open_layer, 1, nullptr, 0, &count));
+  expect_refusal("layer", moe4j_workspace_bytes(open_layer, args.tactic, 1, &bytes));
   moe4j_layer_destroy(open_layer);
 
   expect_refusal("layer", moe4j_layer_set_expert(layer, 0, &weights));

@@ -18,6 +18,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.function.Executable;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Streams, events and graphs: what they hold open, and which mistakes are refused by name. */
 @Timeout(60)
@@ -249,6 +251,14 @@ final class CudaStreamTest {
                   }));
       timer.prepare(stream -> f.layer.run(call, f.workspace, stream)).close();
     }
+    assertEquals(0, fake.live());
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0, 1})
+  void aTimerThatIsNotMadeLeavesNothing(int events) {
+    fake.limitEvents(events);
+    assertThrows(DeviceException.class, f.device::newLaunchTimer);
     assertEquals(0, fake.live());
   }
 

@@ -1,6 +1,9 @@
 package io.moe4j.spi;
 
 import io.moe4j.Stream;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.function.LongConsumer;
 
 /**
  * Times launches by the device's clock: recorded once as a graph, replayed between two events. So
@@ -14,12 +17,25 @@ final class GraphLaunchTimer implements LaunchTimer {
   private final long begin;
   private final long end;
 
+  /** What closes them, the latest first. */
+  private final Deque<Runnable> destroyers = new ArrayDeque<>();
+
   GraphLaunchTimer(BackendDevice device, BackendStreams streams) {
     this.device = device;
     this.streams = streams;
-    this.stream = streams.createStream();
-    this.begin = streams.createEvent();
-    this.end = streams.createEvent();
+    try {
+      this.stream = owned(streams.createStream(), streams::destroyStream);
+      this.begin = owned(streams.createEvent(), streams::destroyEvent);
+      this.end = owned(streams.createEvent(), streams::destroyEvent);
+    } catch (Throwable e) {
+      close();
+      throw e;
+    }
+  }
+
+  private long owned(long handle, LongConsumer destroy) {
+    destroyers.push(() -> destroy.accept(handle));
+    return handle;
   }
 
   @Override
@@ -64,8 +80,6 @@ final class GraphLaunchTimer implements LaunchTimer {
 
   @Override
   public void close() {
-    streams.destroyEvent(end);
-    streams.destroyEvent(begin);
-    streams.destroyStream(stream);
+    destroyers.forEach(Runnable::run);
   }
 }

@@ -1,5 +1,6 @@
 package io.moe4j.testing;
 
+import io.moe4j.DeviceException;
 import io.moe4j.spi.BackendGraph;
 import io.moe4j.spi.BackendStreams;
 import java.util.HashMap;
@@ -20,6 +21,7 @@ public final class FakeStreams implements BackendStreams {
   private long nextHandle = 0x1000;
   private double clock;
   private long replays;
+  private int eventsLeft = Integer.MAX_VALUE;
 
   /** Streams, events and graphs that are not yet destroyed. */
   public synchronized int live() {
@@ -29,6 +31,11 @@ public final class FakeStreams implements BackendStreams {
   /** Replays of graphs so far. */
   public synchronized long replays() {
     return replays;
+  }
+
+  /** Lets the next {@code count} events be created, and none after them. */
+  public synchronized void limitEvents(int count) {
+    eventsLeft = count;
   }
 
   /** A piece of work for a stream. */
@@ -57,6 +64,9 @@ public final class FakeStreams implements BackendStreams {
 
   @Override
   public synchronized long createEvent() {
+    if (eventsLeft-- == 0) {
+      throw new DeviceException("no more events");
+    }
     return create();
   }
 
