@@ -16,7 +16,16 @@ else()
       set(CMAKE_CUDA_ARCHITECTURES OFF) # cpp/cuda chooses an architecture for each kernel
     endif()
     enable_language(CUDA)
-    set(MOE4J_BUILD_CUDA ON)
+    # The GPU jar carries libcudart.so.13, which the Java bindings of streams and graphs ask for.
+    set(found_cuda "found nvcc ${CMAKE_CUDA_COMPILER_VERSION} (${CMAKE_CUDA_COMPILER}), expected 13")
+    if(CMAKE_CUDA_COMPILER_VERSION MATCHES "^13[.]")
+      set(MOE4J_BUILD_CUDA ON)
+    elseif(MOE4J_CUDA STREQUAL "AUTO")
+      message(STATUS "${without_cuda}: ${found_cuda}")
+    else()
+      message(FATAL_ERROR "MOE4J_CUDA is ON: ${found_cuda}. Set CUDACXX to another, or configure with "
+                          "-DMOE4J_CUDA=OFF")
+    endif()
   elseif(MOE4J_CUDA STREQUAL "AUTO")
     message(STATUS "${without_cuda}: nvcc was not found (set CUDACXX or install the CUDA toolkit)")
   else()

@@ -52,12 +52,7 @@ __device__ __forceinline__ void for_each_slot(const Routing& routing, int64_t to
   for (int32_t first = 0; first < routing.slots(); first += kInFlight) {
     int32_t expert[kInFlight];
 #pragma unroll
-    for (int i = 0; i < kInFlight; ++i) {
-      const int32_t s = first + i;
-      expert[i] = s < routing.top_k
-                      ? local_expert(routing, routed_id(routing, token * routing.top_k + s))
-                      : routing.local_experts + s - routing.top_k;
-    }
+    for (int i = 0; i < kInFlight; ++i) expert[i] = named_expert(routing, token, first + i);
 #pragma unroll
     for (int i = 0; i < kInFlight; ++i) {
       if (first + i < routing.slots()) use(first + i, expert[i]);

@@ -8,14 +8,13 @@
 #include "formats/bf16.hpp"
 #include "formats/block_format.hpp"
 #include "launchers/activation.hpp"
+#include "support/round_up.hpp"
 
 namespace moe4j::cuda {
 namespace {
 
 enum Matrix { kGate, kUp, kDown, kMatrices };
 constexpr const char* kMatrixNames[] = {"gate", "up", "down"};
-
-int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 /** Rows of bytes in host memory that may interleave with another matrix' rows. */
 struct HostRows {

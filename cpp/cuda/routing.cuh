@@ -27,15 +27,24 @@ __device__ __forceinline__ int32_t local_expert(const Routing& routing, int32_t 
                                                                                             : -1;
 }
 
-/** Local expert of (token, slot), shared experts included. */
+/** Local expert that (token, slot) names, shared experts included, whatever slots before it do. */
+__device__ __forceinline__ int32_t named_expert(const Routing& routing, int64_t token,
+                                                int32_t slot) {
+  return slot < routing.top_k
+             ? local_expert(routing, routed_id(routing, token * routing.top_k + slot))
+             : routing.local_experts + slot - routing.top_k;
+}
+
+/** The same, but -1 if a slot before it names the same expert. */
 __device__ __forceinline__ int32_t slot_expert(const Routing& routing, int64_t token,
                                                int32_t slot) {
-  if (slot >= routing.top_k) return routing.local_experts + slot - routing.top_k;
-  const int32_t id = routed_id(routing, token * routing.top_k + slot);
-  for (int32_t before = 0; before < slot; ++before) {
-    if (routed_id(routing, token * routing.top_k + before) == id) return -1;
+  if (slot < routing.top_k) {
+    const int32_t id = routed_id(routing, token * routing.top_k + slot);
+    for (int32_t before = 0; before < slot; ++before) {
+      if (routed_id(routing, token * routing.top_k + before) == id) return -1;
+    }
   }
-  return local_expert(routing, id);
+  return named_expert(routing, token, slot);
 }
 
 __device__ __forceinline__ float slot_weight(const Routing& routing, int64_t token, int32_t slot) {

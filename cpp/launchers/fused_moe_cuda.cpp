@@ -9,11 +9,10 @@
 #include "cuda/shared_memory.hpp"
 #include "launchers/activation.hpp"
 #include "support/limits.hpp"
+#include "support/round_up.hpp"
 
 namespace moe4j::cuda {
 namespace {
-
-int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 int64_t slots(const moe4j_layer_desc& desc) { return desc.top_k + desc.num_fused_shared_experts; }
 

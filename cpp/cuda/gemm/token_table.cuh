@@ -32,7 +32,7 @@ class TokenTable {
 #pragma unroll
       for (int i = 0; i < kInFlight; ++i) {
         const int32_t pair = first + i * threads;
-        expert[i] = pair < pairs ? expert_of(routing, pair / slots, pair % slots) : -1;
+        expert[i] = pair < pairs ? named_expert(routing, pair / slots, pair % slots) : -1;
       }
     };
     load(thread);
@@ -80,14 +80,6 @@ class TokenTable {
   }
 
  private:
-  /** As slot_expert(), but an expert named twice counts twice. */
-  static __device__ __forceinline__ int32_t expert_of(const Routing& routing, int32_t token,
-                                                      int32_t slot) {
-    return slot < routing.top_k
-               ? local_expert(routing, routed_id(routing, token * routing.top_k + slot))
-               : routing.local_experts + slot - routing.top_k;
-  }
-
   __device__ __forceinline__ uint32_t* word(int32_t w, int32_t expert) const {
     return bits_ + w * experts_ + expert;
   }

@@ -297,11 +297,8 @@ MOE4J_API int32_t moe4j_allocate(moe4j_device* device, int64_t bytes, void** poi
 /** Frees what moe4j_allocate() of the same device gave. NULL does nothing. */
 MOE4J_API int32_t moe4j_free(moe4j_device* device, void* pointer);
 
-/**
- * Copies host memory into device memory; on a CUDA device in the order of `stream`. On return the
- * source may be changed or freed, unless it is pinned memory: that is read when the stream comes to
- * it.
- */
+/** Copies host memory into device memory, on a CUDA device in the order of `stream`. On return the
+ *  source may be changed or freed, unless it is pinned: that is read when the stream reaches it. */
 MOE4J_API int32_t moe4j_copy_to_device(moe4j_device* device, void* destination, const void* source,
                                        int64_t bytes, void* stream);
 
@@ -330,10 +327,7 @@ MOE4J_API int32_t moe4j_layer_create(moe4j_device* device, const moe4j_layer_des
 MOE4J_API int32_t moe4j_layer_set_expert(moe4j_layer* layer, int32_t local_expert,
                                          const moe4j_expert_weights* weights);
 
-/**
- * Makes the layer launchable. Refused while an expert is missing. Until then its tactics and
- * workspaces are refused too: they may depend on the weights.
- */
+/** Makes the layer launchable. Refused while an expert is missing. */
 MOE4J_API int32_t moe4j_layer_seal(moe4j_layer* layer);
 
 /** Frees the layer and its prepared weights. No launch may be under way. */
@@ -345,9 +339,9 @@ MOE4J_API int32_t moe4j_layer_bytes(const moe4j_layer* layer, int64_t* bytes);
 /* ---- tactics -------------------------------------------------------------------------------- */
 
 /**
- * The tactics that can run this layer at this token count, at most `capacity` of them written to
- * `ids`, all of them counted. The first is the default: it is valid for every shape. Ids index the
- * device's tactic table: they mean nothing in another process, names do.
+ * The tactics that can run a sealed layer at this token count, at most `capacity` of them written
+ * to `ids`, all of them counted. The first is the default: it is valid for every shape. Ids index
+ * the device's tactic table: they mean nothing in another process, names do.
  */
 MOE4J_API int32_t moe4j_layer_tactics(const moe4j_layer* layer, int64_t tokens, int32_t* ids,
                                       int32_t capacity, int32_t* count);
@@ -360,7 +354,7 @@ MOE4J_API int32_t moe4j_tactic_table_hash(const moe4j_device* device, uint64_t* 
 
 /* ---- the operation -------------------------------------------------------------------------- */
 
-/** Workspace that a launch of up to `tokens` tokens with this tactic needs. */
+/** Workspace that a launch of this sealed layer of up to `tokens` tokens with this tactic needs. */
 MOE4J_API int32_t moe4j_workspace_bytes(const moe4j_layer* layer, int32_t tactic, int64_t tokens,
                                         int64_t* bytes);
 

@@ -271,7 +271,7 @@ TEST_P(RealLayersCuda, AgreeWithTheOracle) {
         }
       }
       // Of all tokens; NaN where one was not written. Tactics round h and rows alike, but for ties.
-      EXPECT_LT(difference(output, first), tolerance(desc, output.size()));
+      EXPECT_LT(difference(output, first), tolerance(desc, name, output.size()));
     }
   }
 }

@@ -221,8 +221,8 @@ public static native int moe4j_allocate(moe4j_device device, @Cast("int64_t") lo
 /** Frees what moe4j_allocate() of the same device gave. NULL does nothing. */
 public static native int moe4j_free(moe4j_device device, Pointer pointer);
 
-/** Copies host memory into device memory; on a CUDA device ordered on {@code stream} and synchronous for
- *  pageable memory. */
+/** Copies host memory into device memory, on a CUDA device in the order of {@code stream}. On return the
+ *  source may be changed or freed, unless it is pinned: that is read when the stream reaches it. */
 public static native int moe4j_copy_to_device(moe4j_device device, Pointer destination, @Const Pointer source,
                                        @Cast("int64_t") long bytes, Pointer stream);
 
@@ -267,9 +267,9 @@ public static native int moe4j_layer_bytes(@Const moe4j_layer layer, @Cast("int6
 /* ---- tactics -------------------------------------------------------------------------------- */
 
 /**
- * The tactics that can run this layer at this token count, at most {@code capacity} of them written to
- * {@code ids}, all of them counted. The first is the default: it is valid for every shape. Ids index the
- * device's tactic table: they mean nothing in another process, names do.
+ * The tactics that can run a sealed layer at this token count, at most {@code capacity} of them written
+ * to {@code ids}, all of them counted. The first is the default: it is valid for every shape. Ids index
+ * the device's tactic table: they mean nothing in another process, names do.
  */
 public static native int moe4j_layer_tactics(@Const moe4j_layer layer, @Cast("int64_t") long tokens, IntPointer ids,
                                       int _capacity, IntPointer count);
@@ -288,7 +288,7 @@ public static native int moe4j_tactic_table_hash(@Const moe4j_device device, @Ca
 
 /* ---- the operation -------------------------------------------------------------------------- */
 
-/** Workspace that a launch of up to {@code tokens} tokens with this tactic needs. */
+/** Workspace that a launch of this sealed layer of up to {@code tokens} tokens with this tactic needs. */
 public static native int moe4j_workspace_bytes(@Const moe4j_layer layer, int tactic, @Cast("int64_t") long tokens,
                                         @Cast("int64_t*") LongPointer bytes);
 public static native int moe4j_workspace_bytes(@Const moe4j_layer layer, int tactic, @Cast("int64_t") long tokens,

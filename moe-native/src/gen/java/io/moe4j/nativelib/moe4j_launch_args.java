@@ -46,7 +46,7 @@ public class moe4j_launch_args extends Pointer {
   public native int hidden_states_format(); public native moe4j_launch_args hidden_states_format(int setter);     /* BF16 (quantized here if activation_format says so), or the
                                        layer's activation_format, NVFP4 or MXFP8: codes as they
                                        are */
-  public native @Const Pointer hidden_states(); public native moe4j_launch_args hidden_states(Pointer setter);        /* [T, H] */
+  public native @Const Pointer hidden_states(); public native moe4j_launch_args hidden_states(Pointer setter);        /* [T, H]; on CUDA at a multiple of 16 bytes */
   public native @Const Pointer hidden_states_scale(); public native moe4j_launch_args hidden_states_scale(Pointer setter);  /* block scales [T, H / block], linear; NULL for BF16 */
   public native float hidden_states_tensor_scale(); public native moe4j_launch_args hidden_states_tensor_scale(float setter); /* NVFP4 codes: their tensor scale; otherwise 1 */
   public native int output_dtype(); public native moe4j_launch_args output_dtype(int setter);             /* BF16 or F32 */
@@ -65,7 +65,7 @@ public class moe4j_launch_args extends Pointer {
      gaps. expanded_to_permuted[t * (k + S) + slot] is p, or -1 where the expert is not local. */
   public native int do_finalize(); public native moe4j_launch_args do_finalize(int setter);
   public native int tactic(); public native moe4j_launch_args tactic(int setter);                /* id from moe4j_layer_tactics() */
-  public native Pointer permuted_output(); public native moe4j_launch_args permuted_output(Pointer setter);         /* BF16 [T * (k + S), H] */
+  public native Pointer permuted_output(); public native moe4j_launch_args permuted_output(Pointer setter);         /* BF16 [T * (k + S), H]; on CUDA at a multiple of 16 bytes */
   public native FloatPointer expert_weights(); public native moe4j_launch_args expert_weights(FloatPointer setter);         /* F32 [T, k + S] */
   public native IntPointer expanded_to_permuted(); public native moe4j_launch_args expanded_to_permuted(IntPointer setter); /* I32 [T * (k + S)] */
 

@@ -15,6 +15,8 @@ import io.moe4j.tests.fixtures.DeviceCall;
 import io.moe4j.tests.fixtures.LayerDraw;
 import io.moe4j.tests.fixtures.TestDevice;
 import io.moe4j.tests.fixtures.TestLayer;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /** Streams run their work in order; events order streams, and tell the device's time. */
@@ -23,25 +25,45 @@ class StreamOrderTest {
   private static final LayerDraw DRAW =
       LayerDraw.PLAIN.sizes(32, 32).experts(16, 4).tokens(64).mode(RoutingMode.UNPACKED);
 
+  private MoeDevice device;
+  private MoeLayer layer;
+  private DeviceCall call;
+  private Workspace workspace;
+  private CudaStream stream;
+
+  @BeforeEach
+  void open() {
+    TestLayer numbers = DRAW.layer();
+    device = TestDevice.open();
+    layer = device.prepare(numbers.spec(), numbers);
+    call = new DeviceCall(device, numbers.spec(), DRAW.call());
+    workspace = layer.newWorkspace(64);
+    stream = device.newStream();
+    // The call was made on the default stream, which others do not wait for.
+    device.synchronize(Stream.DEFAULT);
+  }
+
+  @AfterEach
+  void close() {
+    stream.close();
+    workspace.close();
+    call.close();
+    layer.close();
+    device.close();
+  }
+
   @Test
   void aStreamWaitsForAnothersEvent() {
-    TestLayer numbers = DRAW.layer();
-    try (MoeDevice device = TestDevice.open();
-        MoeLayer layer = device.prepare(numbers.spec(), numbers);
-        DeviceCall call = new DeviceCall(device, numbers.spec(), DRAW.call());
-        Workspace workspace = layer.newWorkspace(64);
-        CudaStream runs = device.newStream();
-        CudaStream reads = device.newStream();
+    Tactic tactic = layer.tactics(64).get(0);
+    Variants variants = Variants.draw(layer, DRAW, tactic, 8);
+    try (CudaStream reads = device.newStream();
         CudaEvent done = device.newEvent()) {
-      Tactic tactic = layer.tactics(64).get(0);
-      Variants variants = Variants.draw(layer, DRAW, tactic, 8);
-      device.synchronize(Stream.DEFAULT);
       for (int variant = 0; variant < variants.count(); variant++) {
-        variants.upload(variant, call, runs);
+        variants.upload(variant, call, stream);
         for (int run = 0; run < 20; run++) {
-          layer.run(call.call(), tactic, workspace, runs);
+          layer.run(call.call(), tactic, workspace, stream);
         }
-        done.record(runs);
+        done.record(stream);
         reads.waitFor(done);
         byte[] output = call.outputBytes(reads);
         assertArrayEquals(variants.outputs().get(variant), output, "variant " + variant);
@@ -52,15 +74,8 @@ class StreamOrderTest {
 
   @Test
   void eventsTellHowLongTheDeviceTook() {
-    TestLayer numbers = DRAW.layer();
-    try (MoeDevice device = TestDevice.open();
-        MoeLayer layer = device.prepare(numbers.spec(), numbers);
-        DeviceCall call = new DeviceCall(device, numbers.spec(), DRAW.call());
-        Workspace workspace = layer.newWorkspace(64);
-        CudaStream stream = device.newStream();
-        CudaEvent begin = device.newEvent();
+    try (CudaEvent begin = device.newEvent();
         CudaEvent end = device.newEvent()) {
-      device.synchronize(Stream.DEFAULT);
       long host = System.nanoTime();
       begin.record(stream);
       for (int run = 0; run < 100; run++) {
