@@ -118,7 +118,7 @@ public final class TunedChoice {
           double best = runners.stream().mapToDouble(Runner::ratio).min().orElseThrow();
           runners.removeIf(
               runner ->
-                  runner != reference
+                  !runner.tactic().equals(reference.tactic())
                       && !runner.tactic().equals(tuned)
                       && runner.ratio() > FAR_BEHIND * best);
         }
