@@ -43,7 +43,7 @@ class DeviceSoakTest {
   private static final Duration SOAK =
       Duration.ofSeconds(Long.getLong("moe4j.tests.soak.seconds", 5));
 
-  private static final Duration WARM_UP = SOAK.dividedBy(10);
+  private static final Duration WARM_UP = SOAK.dividedBy(20);
 
   /** How long other processes may outlast the soak. */
   private static final Duration OTHERS = Duration.ofMinutes(2);
