@@ -65,14 +65,18 @@ int64_t sum_words(const int64_t* words, int64_t count) {
 /** Twelve independent sums: more than latency needs, fewer than there are registers. */
 constexpr int kSums = 12;
 
+/** kSteps times `sum = ...` for each of the sums, in registers. No function: it would need the
+ * target of whoever calls it. */
+#define MOE4J_REPEAT(sum, sums, ...)              \
+  for (int64_t step = 0; step < kSteps; ++step) { \
+    for (auto& sum : sums) sum = __VA_ARGS__;     \
+  }
+
 __attribute__((target("avx2,fma"), optimize("O3"))) void multiply_avx2() {
   __m256 sums[kSums];
   for (auto& sum : sums) sum = _mm256_set1_ps(1e-3f);
   const __m256 factor = _mm256_set1_ps(0.999f);
-  for (int64_t i = 0; i < kSteps; ++i) {
-#pragma GCC unroll 12
-    for (int s = 0; s < kSums; ++s) sums[s] = _mm256_fmadd_ps(sums[s], factor, factor);
-  }
+  MOE4J_REPEAT(sum, sums, _mm256_fmadd_ps(sum, factor, factor))
   for (const auto& sum : sums) sink += static_cast<int64_t>(_mm256_cvtss_f32(sum));
 }
 
@@ -80,10 +84,7 @@ __attribute__((target("avx512f"), optimize("O3"))) void multiply_avx512() {
   __m512 sums[kSums];
   for (auto& sum : sums) sum = _mm512_set1_ps(1e-3f);
   const __m512 factor = _mm512_set1_ps(0.999f);
-  for (int64_t i = 0; i < kSteps; ++i) {
-#pragma GCC unroll 12
-    for (int s = 0; s < kSums; ++s) sums[s] = _mm512_fmadd_ps(sums[s], factor, factor);
-  }
+  MOE4J_REPEAT(sum, sums, _mm512_fmadd_ps(sum, factor, factor))
   for (const auto& sum : sums) sink += static_cast<int64_t>(_mm512_cvtss_f32(sum));
 }
 
@@ -92,24 +93,21 @@ multiply_avx512_bf16() {
   __m512 sums[kSums];
   for (auto& sum : sums) sum = _mm512_set1_ps(1e-3f);
   const auto factor = reinterpret_cast<__m512bh>(_mm512_set1_epi16(0x3C00));
-  for (int64_t i = 0; i < kSteps; ++i) {
-#pragma GCC unroll 12
-    for (int s = 0; s < kSums; ++s) sums[s] = _mm512_dpbf16_ps(sums[s], factor, factor);
-  }
+  MOE4J_REPEAT(sum, sums, _mm512_dpbf16_ps(sum, factor, factor))
   for (const auto& sum : sums) sink += static_cast<int64_t>(_mm512_cvtss_f32(sum));
+}
+
+/** A product of which the compiler cannot know that it is the same as the one before. */
+__attribute__((target("avx2"), always_inline)) inline __m256i fresh_product(__m256i& weights) {
+  asm("" : "+x"(weights));
+  return _mm256_maddubs_epi16(weights, weights);
 }
 
 __attribute__((target("avx2"), optimize("O3"))) void multiply_avx2_int8() {
   __m256i sums[kSums];
   for (auto& sum : sums) sum = _mm256_setzero_si256();
   __m256i weights = _mm256_set1_epi8(1);
-  for (int64_t i = 0; i < kSteps; ++i) {
-#pragma GCC unroll 12
-    for (int s = 0; s < kSums; ++s) {
-      asm("" : "+x"(weights));  // or one product would do for all
-      sums[s] = _mm256_add_epi16(sums[s], _mm256_maddubs_epi16(weights, weights));
-    }
-  }
+  MOE4J_REPEAT(sum, sums, _mm256_add_epi16(sum, fresh_product(weights)))
   for (const auto& sum : sums) sink += _mm256_extract_epi16(sum, 0);
 }
 
@@ -117,12 +115,11 @@ __attribute__((target("avx512f,avx512vnni"), optimize("O3"))) void multiply_avx5
   __m512i sums[kSums];
   for (auto& sum : sums) sum = _mm512_setzero_si512();
   const __m512i factor = _mm512_set1_epi8(1);
-  for (int64_t i = 0; i < kSteps; ++i) {
-#pragma GCC unroll 12
-    for (int s = 0; s < kSums; ++s) sums[s] = _mm512_dpbusd_epi32(sums[s], factor, factor);
-  }
+  MOE4J_REPEAT(sum, sums, _mm512_dpbusd_epi32(sum, factor, factor))
   for (const auto& sum : sums) sink += _mm512_cvtsi512_si32(sum);
 }
+
+#undef MOE4J_REPEAT
 
 /** Registers of sums that tile multiplications go round. */
 constexpr int kTiles = 4;

@@ -24,10 +24,6 @@ struct alignas(64) Slab {
   uint8_t lines[kSlabLines][64];
 };
 
-alignas(64) constexpr float kE2m1AsF32[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,
-                                              4.0f,  6.0f,  -0.0f, -0.5f, -1.0f, -1.5f,
-                                              -2.0f, -3.0f, -4.0f, -6.0f};
-
 template <class Format>
 void decode_slab(const uint8_t* panel, int64_t num_chunks, Slab* slab) {
   constexpr int kBlock = block_format(Format::kFormat).block;

@@ -7,10 +7,6 @@
 namespace moe4j {
 namespace {
 
-alignas(64) constexpr float kE2m1AsF32[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,
-                                              4.0f,  6.0f,  -0.0f, -0.5f, -1.0f, -1.5f,
-                                              -2.0f, -3.0f, -4.0f, -6.0f};
-
 /** A step is one K; those below 4 are even, those above odd. */
 struct SingleDot {
   static constexpr ActivationLayout kLayout = ActivationLayout::kF32Pairs;

@@ -41,6 +41,11 @@ constexpr int64_t kSlabChunks = 8;
 /** How far ahead of the multiplications codes are asked for. */
 constexpr int64_t kPrefetchChunks = 6;
 
+/** The values of E2M1's 16 codes: a table for kernels that multiply F32. */
+alignas(64) constexpr float kE2m1AsF32[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,
+                                              4.0f,  6.0f,  -0.0f, -0.5f, -1.0f, -1.5f,
+                                              -2.0f, -3.0f, -4.0f, -6.0f};
+
 struct Nvfp4 {
   static constexpr int32_t kFormat = MOE4J_FORMAT_NVFP4;
   // E4M3 shifted into an F16 is 2^-8 of its value, subnormals included.

@@ -182,22 +182,4 @@ class DeviceRun {
   moe4j_launch_args& args = inputs_.args;
 };
 
-/** A layer with chosen sizes; everything else as in `drawn`. */
-inline RandomLayer sized_layer(Random& random, int32_t weight_format, int32_t activation_format,
-                               int32_t activation, int32_t hidden, int32_t intermediate,
-                               int32_t experts, int32_t top_k) {
-  RandomLayer drawn(random, weight_format, activation_format, activation);
-  drawn.desc = default_layer_desc();
-  drawn.desc.weight_format = weight_format;
-  drawn.desc.activation_format = activation_format;
-  drawn.desc.activation = activation;
-  drawn.desc.hidden_size = hidden;
-  drawn.desc.intermediate_size = intermediate;
-  drawn.desc.num_experts = drawn.desc.local_num_experts = experts;
-  drawn.desc.top_k = top_k;
-  drawn.experts.clear();
-  drawn.draw_experts(random);
-  return drawn;
-}
-
 }  // namespace moe4j::test

@@ -11,16 +11,7 @@ namespace moe4j::test {
 namespace {
 
 RandomLayer draw_layer(Random& random) {
-  RandomLayer drawn(random, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16, MOE4J_SWIGLU);
-  drawn.desc = default_layer_desc();
-  drawn.desc.weight_format = MOE4J_FORMAT_NVFP4;
-  drawn.desc.hidden_size = 256;
-  drawn.desc.intermediate_size = 128;
-  drawn.desc.num_experts = drawn.desc.local_num_experts = 8;
-  drawn.desc.top_k = 2;
-  drawn.experts.clear();
-  drawn.draw_experts(random);
-  return drawn;
+  return sized_layer(random, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 256, 128, 8, 2);
 }
 
 TEST(Concurrency, EightCallersOfOneLayerGetTheirOwnBits) {

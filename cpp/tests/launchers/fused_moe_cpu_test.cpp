@@ -139,15 +139,8 @@ TEST_P(EachInstructionSet, AgreesWithTheOracleForEveryNumberOfTokensOfAnExpert) 
     if (!has_kernels(activations)) continue;
     for (const int32_t format : {MOE4J_FORMAT_BF16, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4}) {
       if (activations == MOE4J_FORMAT_INT8 && format == MOE4J_FORMAT_BF16) continue;
-      RandomLayer drawn(random, format, activations, MOE4J_SWIGLU);
-      drawn.desc = default_layer_desc();
-      drawn.desc.weight_format = format;
-      drawn.desc.activation_format = activations;
-      drawn.desc.hidden_size = 160;
-      drawn.desc.intermediate_size = 96;
-      drawn.desc.num_experts = drawn.desc.local_num_experts = drawn.desc.top_k = 1;
-      drawn.experts.clear();
-      drawn.draw_experts(random);
+      const RandomLayer drawn =
+          sized_layer(random, format, activations, MOE4J_SWIGLU, 160, 96, 1, 1);
       for (int64_t tokens = 1; tokens <= 20; ++tokens) expect_oracle_output(random, drawn, tokens);
       expect_oracle_output(random, drawn, 150);
     }
@@ -158,15 +151,8 @@ TEST_P(EachInstructionSet, AgreesWithTheOracleOnAWideLayer) {
   if (!has_exact_kernels()) GTEST_SKIP() << GetParam() << " has kernels for INT8 only";
   Random random(3);
   for (const int32_t format : {MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4}) {
-    RandomLayer drawn(random, format, MOE4J_FORMAT_BF16, MOE4J_SWIGLU);
-    drawn.desc = default_layer_desc();
-    drawn.desc.weight_format = format;
-    drawn.desc.hidden_size = 2880;
-    drawn.desc.intermediate_size = 320;
-    drawn.desc.num_experts = drawn.desc.local_num_experts = 3;
-    drawn.desc.top_k = 1;
-    drawn.experts.clear();
-    drawn.draw_experts(random);
+    const RandomLayer drawn =
+        sized_layer(random, format, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 2880, 320, 3, 1);
     expect_oracle_output(random, drawn, 7);
   }
 }
@@ -258,15 +244,8 @@ TEST_P(EachInstructionSet, GivesTheSameBitsAtAnyThreadCount) {
 
 TEST_P(EachInstructionSet, ExpertParallelPartsSumUpToTheWhole) {
   Random random(6);
-  RandomLayer whole(random, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16, MOE4J_SWIGLU);
-  whole.desc = default_layer_desc();
-  whole.desc.weight_format = MOE4J_FORMAT_NVFP4;
-  whole.desc.hidden_size = 96;
-  whole.desc.intermediate_size = 48;
-  whole.desc.num_experts = whole.desc.local_num_experts = 7;
-  whole.desc.top_k = 3;
-  whole.experts.clear();
-  whole.draw_experts(random);
+  const RandomLayer whole =
+      sized_layer(random, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 96, 48, 7, 3);
   RandomInputs inputs(random, whole, 29);
   inputs.args.addend = nullptr;
   inputs.args.output_dtype = MOE4J_F32;
@@ -294,15 +273,8 @@ TEST_P(EachInstructionSet, ExpertParallelPartsSumUpToTheWhole) {
 /** More rows than one pass holds, so that launches work in several. */
 TEST_P(EachInstructionSet, WorksThroughMoreTokensThanOnePassHolds) {
   Random random(7);
-  RandomLayer drawn(random, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16, MOE4J_IDENTITY);
-  drawn.desc = default_layer_desc();
-  drawn.desc.weight_format = MOE4J_FORMAT_NVFP4;
-  drawn.desc.activation = MOE4J_IDENTITY;
-  drawn.desc.hidden_size = drawn.desc.intermediate_size = 16;
-  drawn.desc.num_experts = drawn.desc.local_num_experts = 5;
-  drawn.desc.top_k = 4;
-  drawn.experts.clear();
-  drawn.draw_experts(random);
+  const RandomLayer drawn =
+      sized_layer(random, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16, MOE4J_IDENTITY, 16, 16, 5, 4);
   if (has_exact_kernels()) expect_oracle_output(random, drawn, 5000);
 
   RandomInputs inputs(random, drawn, 5000);
@@ -337,14 +309,8 @@ TEST_P(EachInstructionSet, WorksThroughMoreTokensThanOnePassHolds) {
 
 TEST_P(EachInstructionSet, RefusedRoutingLeavesTheOutputsAlone) {
   Random random(8);
-  RandomLayer drawn(random, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16, MOE4J_SWIGLU);
-  drawn.desc = default_layer_desc();
-  drawn.desc.weight_format = MOE4J_FORMAT_NVFP4;
-  drawn.desc.hidden_size = drawn.desc.intermediate_size = 32;
-  drawn.desc.num_experts = drawn.desc.local_num_experts = 4;
-  drawn.desc.top_k = 2;
-  drawn.experts.clear();
-  drawn.draw_experts(random);
+  const RandomLayer drawn =
+      sized_layer(random, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 32, 32, 4, 2);
   const Device device = open();
   const Layer layer = drawn.load(device);
 
@@ -375,15 +341,8 @@ TEST_P(EachInstructionSet, RefusedRoutingLeavesTheOutputsAlone) {
 TEST(CpuLayer, Int8ActivationsCostAboutOnePercent) {
   Random random(10);
   for (const int32_t format : {MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4}) {
-    RandomLayer drawn(random, format, MOE4J_FORMAT_BF16, MOE4J_SWIGLU);
-    drawn.desc = default_layer_desc();
-    drawn.desc.weight_format = format;
-    drawn.desc.hidden_size = 256;
-    drawn.desc.intermediate_size = 192;
-    drawn.desc.num_experts = drawn.desc.local_num_experts = 4;
-    drawn.desc.top_k = 2;
-    drawn.experts.clear();
-    drawn.draw_experts(random);
+    const RandomLayer drawn =
+        sized_layer(random, format, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 256, 192, 4, 2);
     const RandomInputs inputs(random, drawn, 33);
     const std::vector<double> exact = Oracle(drawn).output(inputs.args);
     RandomLayer int8 = drawn;
@@ -401,13 +360,8 @@ TEST(CpuLayer, Int8ActivationsCostAboutOnePercent) {
 TEST(CpuLayer, RefusesNanBlockScalesByTheirPlace) {
   Random random(9);
   for (const int32_t format : {MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_MXFP4}) {
-    RandomLayer drawn(random, format, MOE4J_FORMAT_BF16, MOE4J_SWIGLU);
-    drawn.desc = default_layer_desc();
-    drawn.desc.weight_format = format;
-    drawn.desc.hidden_size = drawn.desc.intermediate_size = 320;
-    drawn.desc.num_experts = drawn.desc.local_num_experts = drawn.desc.top_k = 1;
-    drawn.experts.clear();
-    drawn.draw_experts(random);
+    const RandomLayer drawn =
+        sized_layer(random, format, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 320, 320, 1, 1);
     const Device device = Device::cpu(2);
     Layer layer(device, drawn.desc);
     auto* scales = static_cast<uint8_t*>(const_cast<void*>(drawn.experts[0].down.scales));

@@ -126,7 +126,10 @@ inline void add_random_bias(Random& random, Storage& storage, int64_t rows, moe4
 
 /** A description and the weights of all experts it holds. */
 struct RandomLayer {
-  /** Draws everything that the fields of `fixed` leave at zero or below. */
+  /** Draws the weights alone. */
+  RandomLayer(Random& random, const moe4j_layer_desc& fixed) : desc(fixed) { draw_experts(random); }
+
+  /** Draws everything that is not given. */
   RandomLayer(Random& random, int32_t weight_format, int32_t activation_format, int32_t activation)
       : desc(default_layer_desc()) {
     desc.weight_format = weight_format;
@@ -211,6 +214,21 @@ struct RandomLayer {
   std::vector<moe4j_expert_weights> experts;
   Storage storage;
 };
+
+/** A layer of chosen sizes, with everything else as it is by default. */
+inline RandomLayer sized_layer(Random& random, int32_t weight_format, int32_t activation_format,
+                               int32_t activation, int32_t hidden_size, int32_t intermediate_size,
+                               int32_t num_experts, int32_t top_k) {
+  moe4j_layer_desc desc = default_layer_desc();
+  desc.weight_format = weight_format;
+  desc.activation_format = activation_format;
+  desc.activation = activation;
+  desc.hidden_size = hidden_size;
+  desc.intermediate_size = intermediate_size;
+  desc.num_experts = desc.local_num_experts = num_experts;
+  desc.top_k = top_k;
+  return RandomLayer(random, desc);
+}
 
 /** The inputs of a launch. */
 struct RandomInputs {
