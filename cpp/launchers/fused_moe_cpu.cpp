@@ -17,9 +17,6 @@ namespace {
 /** Work on fewer elements than this is done before another thread would have taken part. */
 constexpr int64_t kInlineElements = 4 * 1024;
 
-/** Elements of a token that finalize() sums at a time. */
-constexpr int64_t kFinalizePiece = 256;
-
 /** One call of launch_fused_moe(), by how its kernels read activations (token_tiles.hpp). */
 template <class Tile>
 class FusedMoe {
@@ -418,34 +415,35 @@ class FusedMoe {
     }
   }
 
-  /** Sums each token's rows in the order of its slots, a piece of them an item. */
+  /** Sums each token's rows in the order of its slots. */
   void finalize() {
-    const int64_t pieces = ceil_div(shape_.hidden_size, kFinalizePiece);
-    for_each(tokens_ * pieces, pass_rows() * shape_.hidden_size,
-             [&](int64_t item) { finalize_piece(item / pieces, item % pieces * kFinalizePiece); });
+    for_each(tokens_, pass_rows() * shape_.hidden_size, [&](int64_t t) { finalize_token(t); });
   }
 
-  void finalize_piece(int64_t t, int64_t first) const {
+  void finalize_token(int64_t t) const {
+    constexpr int64_t kPiece = 256;
     const int64_t h = shape_.hidden_size;
     const int64_t token = first_token_ + t;
-    const int64_t length = std::min(kFinalizePiece, h - first);
-    float sum[kFinalizePiece] = {};
-    for (int64_t s = 0; s < slots_; ++s) {
-      const int32_t row = workspace_.permutation.slot_row[t * slots_ + s];
-      if (row < 0) continue;
-      const float weight = s < desc_.top_k ? workspace_.weights[token * desc_.top_k + s] : 1.0f;
-      const float* y = workspace_.y + row * h + first;
-      for (int64_t i = 0; i < length; ++i) sum[i] += weight * y[i];
-    }
-    if (args_.addend != nullptr) {
-      const float* addend = args_.addend + token * h + first;
-      for (int64_t i = 0; i < length; ++i) sum[i] += addend[i];
-    }
-    if (args_.output_dtype == MOE4J_F32) {
-      std::copy_n(sum, length, static_cast<float*>(args_.output) + token * h + first);
-    } else {
-      std::transform(sum, sum + length, static_cast<uint16_t*>(args_.output) + token * h + first,
-                     f32_to_bf16);
+    for (int64_t first = 0; first < h; first += kPiece) {
+      const int64_t length = std::min(kPiece, h - first);
+      float sum[kPiece] = {};
+      for (int64_t s = 0; s < slots_; ++s) {
+        const int32_t row = workspace_.permutation.slot_row[t * slots_ + s];
+        if (row < 0) continue;
+        const float weight = s < desc_.top_k ? workspace_.weights[token * desc_.top_k + s] : 1.0f;
+        const float* y = workspace_.y + row * h + first;
+        for (int64_t i = 0; i < length; ++i) sum[i] += weight * y[i];
+      }
+      if (args_.addend != nullptr) {
+        const float* addend = args_.addend + token * h + first;
+        for (int64_t i = 0; i < length; ++i) sum[i] += addend[i];
+      }
+      if (args_.output_dtype == MOE4J_F32) {
+        std::copy_n(sum, length, static_cast<float*>(args_.output) + token * h + first);
+      } else {
+        std::transform(sum, sum + length, static_cast<uint16_t*>(args_.output) + token * h + first,
+                       f32_to_bf16);
+      }
     }
   }
 
