@@ -22,6 +22,9 @@ constexpr int kExitUsage = 2;
 /** Launches differ in routing and rotate: what one leaves in the caches, the next does not need. */
 constexpr int kLaunches = 8;
 
+/** How often a caller makes all launches, so that starting its thread is little of it. */
+constexpr size_t kCallerRounds = 8;
+
 Device open_device(const Options& options) {
   if (options.device == MOE4J_CUDA) return Device::cuda(options.device_index);
   return Device::cpu(options.threads, options.max_instruction_set.c_str());
@@ -107,27 +110,30 @@ std::vector<int32_t> choose_tactics(const Options& options, const Device& device
                            std::to_string(tokens) + " tokens");
 }
 
-/** Seconds a launch when several callers, each with a workspace of its own, make all launches once:
- *  the time of all over their number. */
+/** Seconds a launch of callers at once, or of one that launches without a pause: the time of all
+ *  launches over their number. Each caller has a workspace of its own and begins with another
+ * launch, so that none finds its weights in the caches for another's sake. */
 double time_callers(const Layer& layer, const std::vector<std::unique_ptr<BenchLaunch>>& launches,
                     int32_t tactic, const std::vector<Buffer>& workspaces) {
   std::vector<std::thread> callers;
   const auto begin = std::chrono::steady_clock::now();
-  for (const Buffer& workspace : workspaces) {
-    callers.emplace_back([&] {
-      for (const auto& launch : launches) layer.launch(launch->args(tactic, workspace));
+  for (size_t caller = 0; caller < workspaces.size(); ++caller) {
+    callers.emplace_back([&, caller] {
+      for (size_t i = 0; i < kCallerRounds * launches.size(); ++i) {
+        layer.launch(launches[(caller + i) % launches.size()]->args(tactic, workspaces[caller]));
+      }
     });
   }
   for (std::thread& caller : callers) caller.join();
   const std::chrono::duration<double> all = std::chrono::steady_clock::now() - begin;
-  return all.count() / static_cast<double>(callers.size() * launches.size());
+  return all.count() / static_cast<double>(callers.size() * kCallerRounds * launches.size());
 }
 
 Measurement measure(const Options& options, const Device& device, const LaunchTimer& timer,
                     const Layer& layer, const std::vector<std::unique_ptr<BenchLaunch>>& launches,
                     int64_t tokens, int32_t tactic) {
   std::vector<Buffer> workspaces;
-  for (int32_t i = 0; i < options.callers; ++i) {
+  for (int32_t i = 0; i < std::max(options.callers, 1); ++i) {
     workspaces.emplace_back(device, layer.workspace_bytes(tactic, tokens));
   }
   const Buffer& workspace = workspaces[0];
@@ -138,7 +144,7 @@ Measurement measure(const Options& options, const Device& device, const LaunchTi
   timer.time(layer, launches.back()->args(tactic, workspace));  // workspace pages, sleeping threads
   std::vector<double> seconds;
   for (int32_t run = 0; run < options.runs; ++run) {
-    if (options.callers > 1) {
+    if (options.callers > 0) {
       seconds.push_back(time_callers(layer, launches, tactic, workspaces));
     } else {
       const BenchLaunch& launch = *launches[static_cast<size_t>(run) % launches.size()];

@@ -108,9 +108,9 @@ Options parse_options(int argc, char** argv) {
       throw std::invalid_argument(option + ": unknown option");
     }
   }
-  if (options.callers > 1 && options.device != MOE4J_CPU) {
+  if (options.callers > 0 && options.device != MOE4J_CPU) {
     throw std::invalid_argument("--callers: found " + std::to_string(options.callers) +
-                                ", expected 1 on CUDA devices");
+                                ", expected none on CUDA devices");
   }
   for (const std::string& name : split(layers)) options.layers.push_back(parse_layer(name));
   return options;

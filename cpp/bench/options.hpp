@@ -22,7 +22,7 @@ struct Options {
   std::string tactic = "default";  // "default", "all" or a name
   Skew skew = Skew::kUniform;
   std::string csv;      // a file to append to; empty for none
-  int32_t callers = 1;  // threads that launch at once
+  int32_t callers = 0;  // threads whose throughput is timed; 0: launches one by one
   int32_t runs = 10;
   bool only_ceilings = false;
 };

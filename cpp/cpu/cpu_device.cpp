@@ -1,6 +1,7 @@
 #include "cpu/cpu_device.hpp"
 
 #include <sched.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -52,6 +53,23 @@ void read_brand(char (&name)[128]) {
 #endif
 }
 
+/** Null if there is none to be had. Large memory is a workspace as a rule: its rows lie far apart,
+ * so it wants huge pages where the system grants them. */
+void* allocate_memory(int64_t bytes) noexcept {
+  constexpr int64_t kLargest = int64_t{1} << 47;  // the address space
+  constexpr int64_t kHugePage = int64_t{2} << 20;
+  if (bytes > kLargest) return nullptr;
+  const int64_t alignment = bytes < kHugePage ? MOE4J_ALIGNMENT : kHugePage;
+  const int64_t rounded = std::max<int64_t>(1, ceil_div(bytes, alignment)) * alignment;
+  void* memory = std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(rounded));
+#if defined(MADV_HUGEPAGE)
+  if (memory != nullptr && alignment == kHugePage) {
+    madvise(memory, static_cast<size_t>(rounded), MADV_HUGEPAGE);
+  }
+#endif
+  return memory;
+}
+
 class CpuDevice final : public Device {
  public:
   static Status open(int32_t num_threads, const char* max_instruction_set,
@@ -82,13 +100,7 @@ class CpuDevice final : public Device {
   }
 
   Status allocate(int64_t bytes, void** pointer) noexcept override {
-    constexpr int64_t kLargest = int64_t{1} << 47;  // the address space
-    const int64_t rounded =
-        bytes > kLargest ? bytes
-                         : std::max<int64_t>(1, ceil_div(bytes, MOE4J_ALIGNMENT)) * MOE4J_ALIGNMENT;
-    void* memory = rounded > kLargest
-                       ? nullptr
-                       : std::aligned_alloc(MOE4J_ALIGNMENT, static_cast<size_t>(rounded));
+    void* memory = allocate_memory(bytes);
     if (memory == nullptr) return no_memory(bytes);
     try {
       const std::lock_guard<std::mutex> lock(allocations_mutex_);

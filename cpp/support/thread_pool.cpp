@@ -75,15 +75,17 @@ void ThreadPool::acquire() noexcept {
 
 /** Whether the pool is this caller's; otherwise another one has done its task. */
 bool ThreadPool::await_turn(Waiter& self) noexcept {
-  std::unique_lock<std::mutex> lock(queue_mutex_);
-  if (!busy_) {
-    busy_ = true;
-    return true;
+  {
+    const std::lock_guard<std::mutex> lock(queue_mutex_);
+    if (!busy_) {
+      busy_ = true;
+      return true;
+    }
+    (last_waiter_ == nullptr ? first_waiter_ : last_waiter_->next) = &self;
+    last_waiter_ = &self;
   }
-  (last_waiter_ == nullptr ? first_waiter_ : last_waiter_->next) = &self;
-  last_waiter_ = &self;
-  self.turn.wait(lock, [&] { return self.admitted || self.done; });
-  return self.admitted;
+  self.sleep();
+  return !self.done;
 }
 
 ThreadPool::Waiter* ThreadPool::pop_waiter() noexcept {
@@ -95,28 +97,31 @@ ThreadPool::Waiter* ThreadPool::pop_waiter() noexcept {
 
 void ThreadPool::serve_waiters(int64_t size, Lease& lease) noexcept {
   constexpr int kMostServed = 8;
-  std::unique_lock<std::mutex> lock(queue_mutex_);
   for (int served = 0; served < kMostServed; ++served) {
-    const Waiter* first = first_waiter_;
-    if (first == nullptr || first->call == nullptr || first->size > size) return;
-    Waiter* next = pop_waiter();
-    lock.unlock();
+    Waiter* next;
+    {
+      const std::lock_guard<std::mutex> lock(queue_mutex_);
+      const Waiter* first = first_waiter_;
+      if (first == nullptr || first->call == nullptr || first->size > size) return;
+      next = pop_waiter();
+    }
     next->call(next->task, lease);
-    lock.lock();
     next->done = true;
-    next->turn.notify_one();  // under the lock, for `next` lives on the stack of whoever wakes
+    next->wake();
   }
 }
 
 void ThreadPool::release() noexcept {
-  const std::lock_guard<std::mutex> lock(queue_mutex_);
-  if (first_waiter_ == nullptr) {
-    busy_ = false;
-    return;
+  Waiter* next;
+  {
+    const std::lock_guard<std::mutex> lock(queue_mutex_);
+    if (first_waiter_ == nullptr) {
+      busy_ = false;
+      return;
+    }
+    next = pop_waiter();  // the pool stays busy: it changes hands
   }
-  Waiter* next = pop_waiter();
-  next->admitted = true;    // the pool stays busy: it changes hands
-  next->turn.notify_one();  // under the lock, for `next` lives on the stack of whoever wakes
+  next->wake();
 }
 
 void ThreadPool::run(const Job& job) noexcept {

@@ -9,6 +9,8 @@
 // Who is done steals the second half of what another has left.
 #pragma once
 
+#include <semaphore.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -100,15 +102,29 @@ class ThreadPool {
     std::atomic<uint64_t> packed{0};
   };
 
-  /** A caller in the queue; lives on its stack. */
+  /**
+   * A caller in the queue; lives on its stack. It sleeps on a semaphore, which may be posted
+   * without the queue's lock although it is gone as soon as its owner is awake: who wakes up finds
+   * no lock that the waker still holds.
+   */
   struct Waiter {
+    Waiter() noexcept { sem_init(&turn, 0, 0); }
+    ~Waiter() { sem_destroy(&turn); }
+    Waiter(const Waiter&) = delete;
+    Waiter& operator=(const Waiter&) = delete;
+
+    void sleep() noexcept {
+      while (sem_wait(&turn) != 0) {  // interrupted by a signal
+      }
+    }
+    void wake() noexcept { sem_post(&turn); }
+
     void (*call)(const void* task, Lease& lease) = nullptr;  // null if only its thread may go on
     const void* task = nullptr;
     int64_t size = 0;
-    std::condition_variable turn;
-    bool admitted = false;
-    bool done = false;  // by another caller
+    bool done = false;  // by another caller; otherwise, once awake, it is admitted
     Waiter* next = nullptr;
+    sem_t turn;
   };
 
   ThreadPool() = default;
