@@ -106,32 +106,31 @@ final class DeviceTunings {
   }
 
   /**
-   * Whether a bucket need not be profiled: a complete tuning of it was measured, cached, perhaps by
-   * another process just now, or planned. What comes with a jar does not keep anybody from
-   * measuring.
+   * The tuning of a bucket that was measured, cached, perhaps by another process just now, or
+   * planned. What comes with a jar does not keep anybody from measuring.
    */
-  boolean isSettled(TuningKey key) {
-    Optional<Tunings.Found> known = tunings.get(key);
-    if (known.isPresent()
-        && known.get().source() != TuningSource.BUNDLED
-        && known.get().entry().complete()) {
-      return true;
+  Optional<TunedEntry> known(TuningKey key) {
+    Optional<TunedEntry> here =
+        tunings
+            .get(key)
+            .filter(found -> found.source() != TuningSource.BUNDLED)
+            .map(Tunings.Found::entry);
+    if (here.filter(TunedEntry::complete).isPresent()) {
+      return here;
     }
     Optional<TunedEntry> stored =
         cache.flatMap(files -> files.get(key)).filter(TunedEntry::complete);
     stored.ifPresent(entry -> tunings.put(TuningSource.CACHED, entry));
-    return stored.isPresent();
+    return stored.or(() -> here);
   }
 
-  /** Keeps a tuning, here and on the disk; a provisional one never takes a complete one's place. */
+  /** Keeps a tuning, here and on the disk, unless what is known there is better. */
   void keep(TunedEntry entry) {
-    tunings.put(TuningSource.MEASURED, entry);
-    if (cache.isPresent()) {
-      boolean better =
-          entry.complete() || cache.get().get(entry.key()).filter(TunedEntry::complete).isEmpty();
-      if (better) {
-        writing(() -> cache.get().put(entry));
-      }
+    if (entry.improves(known(entry.key()))) {
+      tunings.put(TuningSource.MEASURED, entry);
+    }
+    if (cache.isPresent() && entry.improves(cache.get().get(entry.key()))) {
+      writing(() -> cache.get().put(entry));
     }
   }
 

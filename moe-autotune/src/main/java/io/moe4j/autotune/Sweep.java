@@ -21,8 +21,16 @@ import java.util.Map;
 /**
  * Tunes the buckets of one operation that are not settled yet, small ones first, and keeps each
  * result as soon as it is there. Confined to one thread.
+ *
+ * <p>Buckets share what is left of the time budget in proportion to what they are going to cost.
+ * One that takes more than its share is cut short, so that a budget that is too short leaves every
+ * bucket something; a later sweep takes it up again and lets it have all the time that it needs, so
+ * that sweep after sweep settles more of them.
  */
 final class Sweep {
+  /** A bucket that takes more of its share than this leaves too little for those that follow. */
+  private static final double MAX_SHARES = 1.25;
+
   private static final long MIN_MEMORY_BUDGET = 256L << 20;
 
   private final DeviceTunings device;
@@ -77,7 +85,7 @@ final class Sweep {
         .forEach(
             tokens -> {
               TuningKey key = new TuningKey(operation.family(), tokens);
-              if (device.isSettled(key)) {
+              if (device.known(key).filter(TunedEntry::complete).isPresent()) {
                 settled.add(key);
               } else {
                 unsettled.add(tokens);
@@ -130,10 +138,12 @@ final class Sweep {
   private void tune(TunedOperation operation, TacticSearch search, List<Long> buckets, int bucket) {
     long tokens = buckets.get(bucket);
     TuningKey key = new TuningKey(operation.family(), tokens);
+    boolean again = device.known(key).isPresent();
+    double share = share(search, buckets.subList(bucket, buckets.size()));
     scope.listener().bucketStarted(key, bucket, buckets.size());
     TunerEvents.BucketTuned event = new TunerEvents.BucketTuned();
     event.begin();
-    BucketResult result = search.search(tokens, share(buckets, bucket));
+    BucketResult result = search.search(tokens, share, again ? 1 : Math.min(1, MAX_SHARES * share));
     event.record(result);
     add(result);
     if (result.decision().isPresent()) {
@@ -148,13 +158,10 @@ final class Sweep {
     scope.listener().bucketFinished(result);
   }
 
-  /**
-   * More tokens take longer, though not in proportion; few tokens have as many tactics as many, and
-   * get half an equal share at least.
-   */
-  private static double share(List<Long> buckets, int bucket) {
-    double rest = buckets.stream().skip(bucket).mapToDouble(Math::sqrt).sum();
-    return Math.max(Math.sqrt(buckets.get(bucket)) / rest, 0.5 / (buckets.size() - bucket));
+  /** The part of the time left that the first of the buckets gets: half an equal one at least. */
+  private static double share(TacticSearch search, List<Long> buckets) {
+    double cost = buckets.stream().mapToDouble(search::expectedCost).sum();
+    return Math.max(search.expectedCost(buckets.get(0)) / cost, 0.5 / buckets.size());
   }
 
   private static TunedEntry entry(

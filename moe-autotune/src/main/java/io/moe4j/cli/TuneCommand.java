@@ -40,7 +40,9 @@ import picocli.CommandLine.TypeConversionException;
     description = {
       "Measure which tactics run a Mixture-of-Experts block of a checkpoint fastest, for each of a "
           + "list of token counts, and keep them for run and demo.",
-      "What was tuned before is not measured again. Ctrl-C keeps what is finished.",
+      "What was tuned before is not measured again. A token count whose time ran out gets the best "
+          + "tactic so far; the next tune measures it again and gives it all the time it needs. "
+          + "Ctrl-C keeps what is finished.",
       "Fails where nothing could be tuned.",
       ""
     })
@@ -193,7 +195,9 @@ final class TuneCommand implements Callable<Integer> {
     Stopwatch stopwatch = Stopwatch.createStarted();
     List<TuningReport> reports = new ArrayList<>();
     for (Sweep sweep : sweeps) {
-      TuningOptions options = TuningOptions.DEFAULT.withBudget(remaining(stopwatch));
+      int left = sweeps.size() - reports.size();
+      TuningOptions options =
+          TuningOptions.DEFAULT.withBudget(remaining(stopwatch).dividedBy(left));
       if (!output.forMachines()) {
         progress.sweepStarted(sweep.experts() + " experts, " + name(sweep.kind().routing()));
         options = options.withListener(progress);

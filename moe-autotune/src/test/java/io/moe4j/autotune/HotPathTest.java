@@ -22,7 +22,9 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -30,6 +32,15 @@ import org.junit.jupiter.api.Timeout;
 class HotPathTest {
   private static final int WARM_UP = 20_000;
   private static final int RUNS = 10_000;
+
+  private final ExecutorService pool = Executors.newFixedThreadPool(2);
+
+  /** A failed test does not leave threads that go on looking up. */
+  @AfterEach
+  void endLookUps() throws InterruptedException {
+    pool.shutdownNow();
+    assertTrue(pool.awaitTermination(10, TimeUnit.SECONDS), "a look-up does not end");
+  }
 
   @Test
   void aWarmLookUpAllocatesNothingHitOrMiss() {
@@ -71,7 +82,6 @@ class HotPathTest {
       tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
       plan = tuned.tuner.exportPlan(tuned.device);
     }
-    ExecutorService pool = Executors.newFixedThreadPool(2);
     for (int round = 0; round < 50; round++) {
       try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o);
           TestLayers.Call call =
@@ -83,7 +93,7 @@ class HotPathTest {
           firstAfter.add(
               pool.submit(
                   () -> {
-                    while (!imported.get()) {
+                    while (!imported.get() && !Thread.currentThread().isInterrupted()) {
                       selector.select(call.call());
                     }
                     return selector.select(call.call()).name();
@@ -96,7 +106,6 @@ class HotPathTest {
         }
       }
     }
-    pool.shutdown();
   }
 
   @Test

@@ -29,6 +29,7 @@ import io.moe4j.autotune.testing.TestLayers;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
@@ -303,12 +304,19 @@ class LayerTuningTest {
     assertEquals(false, Files.exists(folder.resolve("v1")));
   }
 
+  /** How long tuning all buckets takes. */
+  private static Duration enough() {
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o)) {
+      return tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT).elapsed();
+    }
+  }
+
   @Test
   void aBudgetThatEndsKeepsWhatIsFinishedAndTheRestIsTakenUpAgain() {
+    Duration budget = enough().multipliedBy(9).dividedBy(10);
     try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o.cacheDirectory(folder))) {
       TuningReport report =
-          tuned.tuner.tune(
-              tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT.withBudget(Duration.ofMillis(6)));
+          tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT.withBudget(budget));
       Set<Status> statuses =
           report.results().stream().map(result -> result.status()).collect(Collectors.toSet());
       assertEquals(Set.of(Status.TUNED, Status.CUT_SHORT), statuses);
@@ -322,10 +330,7 @@ class LayerTuningTest {
 
   @Test
   void aBudgetThatIsTooShortLeavesEveryBucketSomething() {
-    Duration enough;
-    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o)) {
-      enough = tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT).elapsed();
-    }
+    Duration enough = enough();
     try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o)) {
       TuningReport report =
           tuned.tuner.tune(
@@ -335,6 +340,28 @@ class LayerTuningTest {
           .results()
           .forEach(result -> assertTrue(result.decision().isPresent(), report::toString));
       assertEquals("many", tuned.run(RoutingMode.PACKED, 64));
+    }
+  }
+
+  @Test
+  void startAfterStartABudgetThatIsTooShortSettlesMoreUntilNothingIsLeft() {
+    Duration budget = enough().dividedBy(2);
+    List<Integer> settled = new ArrayList<>();
+    TuningReport report = start(budget);
+    assertEquals(7, report.results().stream().filter(r -> r.decision().isPresent()).count());
+    while (!report.results().isEmpty() && settled.size() < 10) {
+      report = start(budget);
+      settled.add(report.settled().size());
+    }
+    assertEquals(settled.stream().sorted().distinct().toList(), settled, "more each time");
+    assertEquals(7, report.settled().size());
+    assertEquals(0, report.launches());
+  }
+
+  /** What a process with the tests' cache does. */
+  private TuningReport start(Duration budget) {
+    try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o.cacheDirectory(folder))) {
+      return tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT.withBudget(budget));
     }
   }
 

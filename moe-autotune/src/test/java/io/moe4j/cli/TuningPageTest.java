@@ -1,5 +1,6 @@
 package io.moe4j.cli;
 
+import static org.junit.jupiter.api.Assertions.assertAll;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -11,18 +12,17 @@ import java.io.IOException;
 import java.io.StringReader;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
 import org.w3c.dom.Element;
 import org.w3c.dom.NodeList;
 import org.xml.sax.InputSource;
@@ -91,18 +91,18 @@ class TuningPageTest {
 
   // ---- in a browser
 
-  /** Looks at the page in a frame of this width, and tells what it sees in an attribute. */
+  /** Looks at the page in a frame for each look, and tells what it sees in an attribute. */
   private static final String PROBE =
       """
-      <body style="margin:0; color-scheme: %s">
-      <iframe id="frame" src="page.html" width="%d" height="2400" style="border:0"></iframe>
+      <body style="margin:0">
+      %s
       <script>
         const luminance = color => {
           const parts = color.match(/[0-9.]+/g).slice(0, 3).map(v => v / 255)
               .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
           return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
         };
-        frame.onload = () => {
+        const look = frame => {
           const page = frame.contentDocument, view = frame.contentWindow;
           const style = e => view.getComputedStyle(e);
           const back = luminance(style(page.body).backgroundColor);
@@ -114,7 +114,7 @@ class TuningPageTest {
           const ticks = [...charts[0].querySelectorAll('text')];
           const boxes = ticks.map(t => t.getBoundingClientRect());
           const overlap = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
-          const seen = {
+          return {
             background: back,
             overflow: page.documentElement.scrollWidth - view.innerWidth,
             charts: charts.length,
@@ -131,32 +131,60 @@ class TuningPageTest {
             lines: Math.min(...['chosen', 'default', 'floor']
                 .map(c => contrast(style(charts[0].querySelector('.' + c + ' polyline')).stroke))),
           };
-          document.body.dataset.seen = JSON.stringify(seen);
+        };
+        onload = () => {
+          const frames = [...document.querySelectorAll('iframe')];
+          document.body.dataset.seen = JSON.stringify(frames.map(look));
         };
       </script>
       """;
 
-  @ParameterizedTest
-  @CsvSource({"light, 390", "dark, 390", "light, 1000", "dark, 1000"})
-  void isReadable(String scheme, int width) throws Exception {
+  /** A frame that has its page believe in a user who prefers this scheme. */
+  private static final String FRAME =
+      """
+      <iframe src="page.html" width="%d" height="2400" style="border:0; color-scheme:%s"></iframe>
+      """;
+
+  /** One look at the page. */
+  private record Look(String scheme, int width) {
+    String frame() {
+      return FRAME.formatted(width, scheme);
+    }
+  }
+
+  @Test
+  void isReadableInLightAndDarkOnPhonesAndDesks() throws Exception {
     Path chromium = chromium();
     TuningPage.write(SampleTuning.report(), folder.resolve("page.html"));
+    List<Look> looks =
+        List.of(
+            new Look("light", 390),
+            new Look("dark", 390),
+            new Look("light", 1000),
+            new Look("dark", 1000));
+    String frames = looks.stream().map(Look::frame).collect(Collectors.joining());
     Path probe = folder.resolve("probe.html");
-    Files.writeString(probe, PROBE.formatted(scheme, width));
-    JsonNode seen = look(chromium, scheme, probe);
-    assertEquals(
-        scheme.equals("dark"), seen.get("background").doubleValue() < 0.1, seen.toString());
-    assertTrue(seen.get("overflow").intValue() <= 0, seen.toString());
-    assertEquals(1, seen.get("charts").intValue(), seen.toString());
-    assertTrue(seen.get("chartWidth").doubleValue() > 0.8 * Math.min(width, 860), seen.toString());
-    assertTrue(seen.get("tickPixels").doubleValue() >= 11, seen.toString());
-    assertEquals(0, seen.get("overlappingTicks").intValue(), seen.toString());
-    assertEquals(0, seen.get("ticksOutside").intValue(), seen.toString());
-    assertTrue(seen.get("tactics").intValue() > 0, seen.toString());
-    assertEquals(0, seen.get("tacticsOutside").intValue(), seen.toString());
+    Files.writeString(probe, PROBE.formatted(frames));
+    JsonNode seen = look(chromium, probe);
+    assertAll(
+        IntStream.range(0, looks.size())
+            .mapToObj(i -> () -> isReadable(looks.get(i), seen.get(i))));
+  }
+
+  private static void isReadable(Look look, JsonNode seen) {
+    String what = look + ": " + seen;
+    assertEquals(look.scheme().equals("dark"), seen.get("background").doubleValue() < 0.1, what);
+    assertTrue(seen.get("overflow").intValue() <= 0, what);
+    assertEquals(1, seen.get("charts").intValue(), what);
+    assertTrue(seen.get("chartWidth").doubleValue() > 0.8 * Math.min(look.width(), 860), what);
+    assertTrue(seen.get("tickPixels").doubleValue() >= 11, what);
+    assertEquals(0, seen.get("overlappingTicks").intValue(), what);
+    assertEquals(0, seen.get("ticksOutside").intValue(), what);
+    assertTrue(seen.get("tactics").intValue() > 0, what);
+    assertEquals(0, seen.get("tacticsOutside").intValue(), what);
     // What the accessibility guidelines ask of text and of graphics.
-    assertTrue(seen.get("text").doubleValue() >= 4.5, seen.toString());
-    assertTrue(seen.get("lines").doubleValue() >= 3, seen.toString());
+    assertTrue(seen.get("text").doubleValue() >= 4.5, what);
+    assertTrue(seen.get("lines").doubleValue() >= 3, what);
   }
 
   /** Chromium as the system has it; the test is skipped without. */
@@ -176,29 +204,25 @@ class TuningPageTest {
     return installed.get();
   }
 
-  private JsonNode look(Path chromium, String scheme, Path page)
-      throws IOException, InterruptedException {
+  private JsonNode look(Path chromium, Path probe) throws IOException, InterruptedException {
     Path dom = folder.resolve("dom.html");
-    List<String> command = new ArrayList<>(List.of(chromium.toString()));
-    command.addAll(
-        List.of(
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--allow-file-access-from-files",
-            "--user-data-dir=" + folder.resolve("profile"),
-            "--blink-settings=preferredColorScheme=" + (scheme.equals("dark") ? 0 : 1),
-            "--window-size=1100,2500",
-            "--virtual-time-budget=5000",
-            "--dump-dom",
-            page.toUri().toString()));
     Process process =
-        new ProcessBuilder(command)
+        new ProcessBuilder(
+                chromium.toString(),
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--allow-file-access-from-files",
+                "--user-data-dir=" + folder.resolve("profile"),
+                "--window-size=1100,2500",
+                "--virtual-time-budget=5000",
+                "--dump-dom",
+                probe.toUri().toString())
             .redirectOutput(dom.toFile())
             .redirectError(folder.resolve("err.txt").toFile())
             .start();

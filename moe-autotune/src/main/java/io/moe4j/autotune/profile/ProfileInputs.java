@@ -12,6 +12,7 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 
 /**
  * Real tensors for one profile of an operation, on its device: for each distribution of routing a
@@ -50,7 +51,6 @@ public final class ProfileInputs implements AutoCloseable {
    */
   public static int copies(TunedOperation operation, long tokens, long memoryBudget) {
     long copyBytes = 0;
-    long launchBytes = operation.weightBytes().applyAsLong(tokens);
     ImmutableList<Optional<TensorSpec>> shapes = operation.shapes(tokens);
     for (int i = 0; i < shapes.size(); i++) {
       if (operation.inputs().get(i) instanceof ProfileInput.Synthesized made) {
@@ -65,7 +65,6 @@ public final class ProfileInputs implements AutoCloseable {
                   + bytes
                   + " bytes, more than a profile can fill");
         }
-        launchBytes += bytes;
         copyBytes += made.bySkew() ? bytes * operation.skews().size() : bytes;
       }
     }
@@ -79,7 +78,7 @@ public final class ProfileInputs implements AutoCloseable {
               + memoryBudget);
     }
     long affordable = copyBytes == 0 ? MAX_COPIES : memoryBudget / copyBytes;
-    return (int) Math.min(affordable, copiesForCache(operation, launchBytes));
+    return (int) Math.min(affordable, copiesForCache(operation, tokens));
   }
 
   /**
@@ -91,10 +90,28 @@ public final class ProfileInputs implements AutoCloseable {
     return new ProfileInputs(operation, tokens, copies);
   }
 
-  private static long copiesForCache(TunedOperation operation, long launchBytes) {
+  /**
+   * Copies that the cache asks for. Once a rotation reads all weights that there are, more copies
+   * make none of them colder.
+   */
+  public static int copiesForCache(TunedOperation operation, long tokens) {
     long cache = operation.device().info().lastLevelCacheBytes();
     long rotation = ROTATION_CACHES * (cache > 0 ? cache : UNKNOWN_CACHE_BYTES);
-    return Math.max(1, Math.min(MAX_COPIES, rotation / Math.max(1, launchBytes)));
+    long weights = operation.weightBytes().applyAsLong(tokens);
+    long allWeights = operation.weightBytes().applyAsLong(Long.MAX_VALUE);
+    long copies = rotation / Math.max(1, weights + inputBytes(operation, tokens));
+    if (weights > 0) {
+      copies = Math.min(copies, allWeights / weights);
+    }
+    return (int) Math.max(1, Math.min(MAX_COPIES, copies));
+  }
+
+  private static long inputBytes(TunedOperation operation, long tokens) {
+    ImmutableList<Optional<TensorSpec>> shapes = operation.shapes(tokens);
+    return IntStream.range(0, shapes.size())
+        .filter(i -> operation.inputs().get(i) instanceof ProfileInput.Synthesized)
+        .mapToLong(i -> shapes.get(i).orElseThrow().bytes())
+        .sum();
   }
 
   private ImmutableList<ImmutableList<Optional<Tensor>>> make(

@@ -32,7 +32,8 @@ import java.util.function.LongUnaryOperator;
  * @param tolerance largest relative L2 distance between correct outputs of two tactics
  * @param skew what the family says of the routing's distribution
  * @param skews distributions of routing that are profiled, each with its weight in the choice
- * @param weightBytes bytes beside the inputs that a launch of so many tokens reads
+ * @param weightBytes bytes beside the inputs that a launch of so many tokens reads; {@link
+ *     Long#MAX_VALUE} of them read all that there are
  */
 public record TunedOperation(
     TuningFamily family,

@@ -17,18 +17,22 @@ final class Contender {
 
   private final Candidate candidate;
   private final int order;
+  private final double expectedSlowdown;
   private final Map<RoutingSkew, List<Double>> samples = new EnumMap<>(RoutingSkew.class);
   private Outcome outcome = Outcome.MEASURED;
   private String detail = "";
+  private boolean resting;
 
   /**
    * A candidate without samples.
    *
    * @param order its place in the list; 0 is the default
+   * @param expectedSlowdown how many times the fastest's time it is going to take, by what is known
    */
-  Contender(Candidate candidate, int order) {
+  Contender(Candidate candidate, int order, double expectedSlowdown) {
     this.candidate = candidate;
     this.order = order;
+    this.expectedSlowdown = expectedSlowdown;
   }
 
   Candidate candidate() {
@@ -37,6 +41,10 @@ final class Contender {
 
   int order() {
     return order;
+  }
+
+  double expectedSlowdown() {
+    return expectedSlowdown;
   }
 
   void add(RoutingSkew skew, double nanos) {
@@ -50,6 +58,15 @@ final class Contender {
 
   boolean running() {
     return outcome == Outcome.MEASURED;
+  }
+
+  /** Takes no more turns: what is known of it is enough. */
+  void rest() {
+    resting = true;
+  }
+
+  boolean takesTurns() {
+    return running() && !resting;
   }
 
   /** Passes that are complete, i.e. have a sample of each distribution. */

@@ -57,6 +57,19 @@ final class DecisionRule {
     return challenger.noise() > options.minGain() || unproven;
   }
 
+  /**
+   * Whether more passes of a challenger could not make it the winner: it is slower than the default
+   * or another by more than the noise of both.
+   */
+  boolean beaten(RelativeTime challenger, List<RelativeTime> challengers) {
+    double surely =
+        challengers.stream()
+            .mapToDouble(other -> other.ratio() + options.noiseFactor() * other.noise())
+            .reduce(1, Math::min);
+    double atBest = challenger.ratio() - options.noiseFactor() * challenger.noise();
+    return atBest > surely * (1 + options.tieMargin());
+  }
+
   private boolean wins(RelativeTime challenger) {
     return 1 - challenger.ratio() > margin(challenger);
   }

@@ -48,7 +48,12 @@ final class Measurement implements AutoCloseable {
    */
   double firstSample(Candidate candidate, RoutingSkew skew) {
     double nanos = sample(candidate, skew);
-    return nanos * inputs.copies() < LONG_SAMPLE_NANOS ? sample(candidate, skew) : nanos;
+    return isLong(nanos) ? nanos : sample(candidate, skew);
+  }
+
+  /** Whether a sample of such launches takes so long that a hitch in it counts little. */
+  boolean isLong(double nanos) {
+    return nanos * inputs.copies() >= LONG_SAMPLE_NANOS;
   }
 
   /** Mean time of a launch over one rotation, in nanoseconds. */

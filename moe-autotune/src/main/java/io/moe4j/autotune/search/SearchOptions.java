@@ -13,7 +13,8 @@ import io.moe4j.InvalidArgumentException;
  * @param noiseFactor ...and by at least so many standard errors of the measurement
  * @param tieMargin winners within this share of the fastest are equal: the first listed is chosen
  * @param abandonFactor a tactic that twice takes so many times as long as the best so far, for
- *     whichever distribution, is dropped at once
+ *     whichever distribution, is dropped at once; where launches are long, so is one that takes the
+ *     square of it once
  */
 public record SearchOptions(
     int minPasses,

@@ -21,14 +21,12 @@ import java.util.stream.Stream;
 
 /**
  * One bucket's race. Every tactic is timed once; round after round the slower ones leave and the
- * others are timed again, taking turns, so that most of the time goes into the few that are hard to
- * tell apart. The default takes part in every round. Confined to one thread.
+ * others are timed again, taking turns, and of the last few those that are surely beaten rest, so
+ * that most of the time goes into what is hard to tell apart. The default takes part to the end.
+ * Confined to one thread.
  */
 final class SuccessiveHalving {
   private static final int PASSES_PER_ROUND = 2;
-
-  /** A race that takes more of its share than this leaves too little for those that follow. */
-  private static final double MAX_SHARES = 1.25;
 
   private final TunedOperation operation;
   private final TuningKey key;
@@ -41,7 +39,7 @@ final class SuccessiveHalving {
   private final SearchOptions options;
   private final SearchBudget budget;
   private final Duration enoughSpent;
-  private final Duration allSpent;
+  private final Duration mostSpent;
   private final Rehearsal rehearsal;
   private final SearchListener listener;
   private final ImmutableSet<RoutingSkew> skews;
@@ -52,7 +50,8 @@ final class SuccessiveHalving {
    * A race.
    *
    * @param share part of the budget's remaining time after which close decisions are left at what
-   *     they are, and soon afterwards all others, too
+   *     they are
+   * @param limit part of it after which the race ends wherever it is
    */
   SuccessiveHalving(
       TunedOperation operation,
@@ -63,6 +62,7 @@ final class SuccessiveHalving {
       SearchOptions options,
       SearchBudget budget,
       double share,
+      double limit,
       Rehearsal rehearsal,
       SearchListener listener) {
     this.operation = operation;
@@ -76,7 +76,7 @@ final class SuccessiveHalving {
     this.options = options;
     this.budget = budget;
     this.enoughSpent = budget.spent().plus(budget.remaining(share));
-    this.allSpent = budget.spent().plus(budget.remaining(Math.min(1, MAX_SHARES * share)));
+    this.mostSpent = budget.spent().plus(budget.remaining(limit));
     this.rehearsal = rehearsal;
     this.listener = listener;
     this.blend = operation.skews();
@@ -106,7 +106,10 @@ final class SuccessiveHalving {
     }
   }
 
-  /** Whether its time ended before the race did. */
+  /**
+   * Whether the time ended before each tactic had its turn, or the finalists the passes that a
+   * decision takes.
+   */
   boolean cutShort() {
     return cutShort;
   }
@@ -133,7 +136,7 @@ final class SuccessiveHalving {
     RelativeTime winner = verdict.winner().get();
     return new Decision(
         winner.candidate(),
-        challengers.get(winner.order() - 1).nanos(weights),
+        challenger(winner).nanos(weights),
         defaultNanos,
         winner.noise(),
         verdict.reason());
@@ -150,9 +153,16 @@ final class SuccessiveHalving {
     return challengers.stream().filter(Contender::running);
   }
 
+  private Stream<Contender> takingTurns() {
+    return challengers.stream().filter(Contender::takesTurns);
+  }
+
+  private Contender challenger(RelativeTime time) {
+    return challengers.get(time.order() - 1);
+  }
+
   private boolean outOfTime() {
-    cutShort |= budget.expired() || budget.spent().compareTo(allSpent) >= 0;
-    return cutShort;
+    return budget.expired() || budget.spent().compareTo(mostSpent) >= 0;
   }
 
   /** Why the race ended before its time, in words. */
@@ -176,15 +186,17 @@ final class SuccessiveHalving {
     return Optional.empty();
   }
 
+  /** Those that are expected to be fast go first: against them the slow ones leave early. */
   private void timeEachOnce() {
-    for (Contender challenger : challengers) {
-      if (challenger.running()) {
-        if (outOfTime()) {
-          challenger.drop(Outcome.ELIMINATED, reason());
-        } else {
-          firstPass(challenger);
-        }
-        report((challenger.order() + 1.0) / (challengers.size() + 1));
+    List<Contender> field =
+        running().sorted(Comparator.comparingDouble(Contender::expectedSlowdown)).toList();
+    for (int i = 0; i < field.size(); i++) {
+      if (outOfTime()) {
+        cutShort = true;
+        field.get(i).drop(Outcome.ELIMINATED, reason());
+      } else {
+        firstPass(field.get(i));
+        report((i + 1.0) / field.size());
       }
     }
   }
@@ -208,10 +220,7 @@ final class SuccessiveHalving {
           drop(challenger, Outcome.REJECTED, disagreement.get());
           return;
         }
-        // A single sample may have been disturbed.
-        double limit = options.abandonFactor() * fastest;
-        if (challenger.median(skew) > limit
-            && measurement.sample(challenger.candidate(), skew) > limit) {
+        if (tooSlow(challenger, skew, options.abandonFactor() * fastest)) {
           String text = "takes more than " + options.abandonFactor() + " times the fastest's time";
           drop(challenger, Outcome.ELIMINATED, text);
           return;
@@ -220,6 +229,13 @@ final class SuccessiveHalving {
     } catch (RuntimeException e) {
       drop(challenger, e);
     }
+  }
+
+  /** A single sample may have been disturbed, though hardly a long one by so much. */
+  private boolean tooSlow(Contender challenger, RoutingSkew skew, double limit) {
+    double nanos = challenger.median(skew);
+    boolean farBehind = measurement.isLong(nanos) && nanos > options.abandonFactor() * limit;
+    return nanos > limit && (farBehind || measurement.sample(challenger.candidate(), skew) > limit);
   }
 
   private double fastest(RoutingSkew skew) {
@@ -238,29 +254,48 @@ final class SuccessiveHalving {
     relativeTimes(blend).stream()
         .sorted(Comparator.comparingDouble(RelativeTime::ratio))
         .skip(keep)
-        .map(time -> challengers.get(time.order() - 1))
-        .forEach(slow -> drop(slow, Outcome.ELIMINATED, "slower than those that went on"));
+        .forEach(
+            slow -> drop(challenger(slow), Outcome.ELIMINATED, "slower than those that went on"));
   }
 
   private void timeFinalists() {
-    while (running().findAny().isPresent() && !outOfTime()) {
-      int passes = reference.passes(skews);
-      boolean enough = decided() || budget.spent().compareTo(enoughSpent) >= 0;
-      if (passes >= options.maxPasses() || (passes >= options.minPasses() && enough)) {
+    restBeaten();
+    while (!decided()) {
+      if (outOfTime()) {
+        cutShort |= reference.passes(skews) < options.minPasses();
         return;
       }
       pass(1);
+      restBeaten();
     }
   }
 
+  /** Not before the least passes: the noise of fewer looks smaller than it is. */
+  private void restBeaten() {
+    if (reference.passes(skews) >= options.minPasses()) {
+      List<RelativeTime> times = relativeTimes(blend);
+      times.stream()
+          .filter(time -> rule.beaten(time, times))
+          .forEach(time -> challenger(time).rest());
+    }
+  }
+
+  /** Whether more passes could change nothing, or are not worth their time. */
   private boolean decided() {
-    return relativeTimes(blend).stream().noneMatch(rule::open);
+    int passes = reference.passes(skews);
+    if (takingTurns().findAny().isEmpty() || passes >= options.maxPasses()) {
+      return true;
+    }
+    boolean open =
+        relativeTimes(blend).stream()
+            .anyMatch(time -> challenger(time).takesTurns() && rule.open(time));
+    return passes >= options.minPasses() && (!open || budget.spent().compareTo(enoughSpent) >= 0);
   }
 
   /** Samples everyone; what is compared is sampled close together, and who begins changes. */
   private void pass(int count) {
     for (int i = 0; i < count; i++) {
-      List<Contender> field = Stream.concat(Stream.of(reference), running()).toList();
+      List<Contender> field = Stream.concat(Stream.of(reference), takingTurns()).toList();
       int first = reference.passes(skews) % field.size();
       for (RoutingSkew skew : skews) {
         for (int turn = 0; turn < field.size() && !outOfTime(); turn++) {

@@ -2,6 +2,7 @@ package io.moe4j.autotune.search;
 
 import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
+import com.google.common.collect.Lists;
 import io.moe4j.DeviceMemoryException;
 import io.moe4j.RoutingSkew;
 import io.moe4j.autotune.profile.Candidate;
@@ -14,6 +15,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -61,9 +63,10 @@ public final class TacticSearch {
    * Searches one bucket. Whatever a tactic or the memory does, the answer is a result.
    *
    * @param share part of the remaining budget that the bucket may spend on telling close tactics
-   *     apart; what it needs at least may take a little more
+   *     apart
+   * @param limit part of it that the search may take at all; what is known then is the answer
    */
-  public BucketResult search(long tokens, double share) {
+  public BucketResult search(long tokens, double share, double limit) {
     TuningKey key = new TuningKey(operation.family(), tokens);
     if (budget.expired()) {
       return BucketResult.skipped(key, operation.skew(), budget.reason());
@@ -73,14 +76,22 @@ public final class TacticSearch {
       return BucketResult.none(key, operation.skew(), Status.FAILED, unfit.get());
     }
     try {
-      return race(key, share, ProfileInputs.copies(operation, tokens, memoryBudget));
+      return race(key, share, limit, ProfileInputs.copies(operation, tokens, memoryBudget));
     } catch (DeviceMemoryException e) {
       return BucketResult.skipped(key, operation.skew(), e.getMessage());
     }
   }
 
+  /**
+   * How long the search of a bucket is going to take, in a unit of its own. A launch of more tokens
+   * takes longer, by their number at most; the exponent is what whole layers were seen to have.
+   */
+  public double expectedCost(long tokens) {
+    return ProfileInputs.copiesForCache(operation, tokens) * Math.pow((double) tokens, 2.0 / 3);
+  }
+
   /** Races with as many copies of the inputs as the device has memory for, or half of them, ... */
-  private BucketResult race(TuningKey key, double share, int copies) {
+  private BucketResult race(TuningKey key, double share, double limit, int copies) {
     List<Contender> contenders = contenders(key.tokens());
     try (ProfileInputs inputs = ProfileInputs.allocate(operation, key.tokens(), copies);
         Measurement measurement = new Measurement(operation, inputs)) {
@@ -94,6 +105,7 @@ public final class TacticSearch {
               options,
               budget,
               share,
+              limit,
               rehearsal,
               listener);
       Optional<String> failure = race.run();
@@ -114,7 +126,7 @@ public final class TacticSearch {
         throw e;
       }
     }
-    return race(key, share, copies / 2);
+    return race(key, share, limit, copies / 2);
   }
 
   /** Why the default cannot be run, and so nothing be compared with it. */
@@ -130,7 +142,7 @@ public final class TacticSearch {
   private List<Contender> contenders(long tokens) {
     List<Contender> contenders = new ArrayList<>();
     for (Candidate candidate : operation.candidates(operation.shapes(tokens))) {
-      Contender contender = new Contender(candidate, contenders.size());
+      Contender contender = new Contender(candidate, contenders.size(), slowdown(candidate));
       contenders.add(contender);
       if (contender.order() > 0) {
         drop(contender, tokens);
@@ -146,6 +158,15 @@ public final class TacticSearch {
     } else if (hopeless(contender.candidate(), tokens)) {
       contender.drop(Outcome.HOPELESS, "too slow for fewer tokens");
     }
+  }
+
+  /** In the last bucket that timed it; what no bucket has timed may be the fastest. */
+  private double slowdown(Candidate candidate) {
+    return Lists.reverse(past).stream()
+        .map(standings -> standings.slowdowns().get(candidate.toString()))
+        .filter(Objects::nonNull)
+        .findFirst()
+        .orElse(1.0);
   }
 
   private Optional<String> reasonAgainst(Candidate candidate) {

@@ -2,6 +2,7 @@ package io.moe4j.autotune.store;
 
 import io.moe4j.autotune.profile.TokenRange;
 import io.moe4j.autotune.profile.TuningKey;
+import java.util.Optional;
 
 /**
  * One finished tuning.
@@ -13,8 +14,9 @@ import io.moe4j.autotune.profile.TuningKey;
  * @param nanos its time
  * @param defaultNanos the default's time in the same search
  * @param noise standard error of the ratio of both
- * @param complete false if the time budget ended the search, or if it is a by-product of another
- *     one; tuning takes such a bucket up again
+ * @param complete false if the time ended the search before each tactic had its turn and the last
+ *     ones their passes, or if this is a by-product of another search; launches use it, and tuning
+ *     takes such a bucket up again
  */
 public record TunedEntry(
     TuningKey key,
@@ -29,6 +31,16 @@ public record TunedEntry(
   /** This tuning under another key. */
   public TunedEntry withKey(TuningKey key) {
     return new TunedEntry(key, serves, runner, tactic, nanos, defaultNanos, noise, complete);
+  }
+
+  /**
+   * Whether this is to take the place of what is known of the key. A complete tuning is; of two
+   * that are not, the one that gains more.
+   */
+  public boolean improves(Optional<TunedEntry> known) {
+    return complete
+        || known.isEmpty()
+        || (!known.get().complete() && speedup() > known.get().speedup());
   }
 
   /** How many times as fast as the default. */

@@ -207,6 +207,23 @@ class TunedOperationTest {
   }
 
   @Test
+  void aRotationReadsNoWeightsTwice() {
+    gpu.lastLevelCacheBytes(1 << 20);
+    try (MoeDevice cached = gpu.open()) {
+      TunedOperation operation =
+          TunedOperation.builder("op", cached)
+              .runner(new FakeRunner("r", gpu.clock(), "a"))
+              .input(tensor(DType.BF16, 1, 1))
+              .dimension("tokens", BUCKETS, new Axis(0, 0))
+              .weightBytes(tokens -> 1000 * Math.min(tokens, 8))
+              .build();
+      assertEquals(8, ProfileInputs.copies(operation, 1, PLENTY), "each reads an eighth");
+      assertEquals(2, ProfileInputs.copies(operation, 4, PLENTY));
+      assertEquals(1, ProfileInputs.copies(operation, 16, PLENTY), "one reads them all");
+    }
+  }
+
+  @Test
   void operationsThatCannotBeTunedAreRefused() {
     assertThrows(InvalidArgumentException.class, () -> operation().build());
     assertThrows(

@@ -60,6 +60,25 @@ class DecisionRuleTest {
     assertFalse(rule.open(challenger(1, 1.0, 0.001)), "equal");
   }
 
+  @Test
+  void isBeatenWhatIsSlowerBeyondTheNoiseOfBoth() {
+    RelativeTime fast = challenger(1, 0.80, 0.01);
+    RelativeTime perhaps = challenger(2, 0.85, 0.015);
+    RelativeTime surely = challenger(3, 0.90, 0.01);
+    List<RelativeTime> all = List.of(fast, perhaps, surely);
+    assertFalse(rule.beaten(fast, all), "by none");
+    assertFalse(rule.beaten(perhaps, all), "0.825 is the least that both can have");
+    assertTrue(rule.beaten(surely, all), "0.875 at best, 0.825 at worst");
+  }
+
+  @Test
+  void isBeatenByTheDefaultWhatIsSlowerThanIt() {
+    RelativeTime slower = challenger(1, 1.04, 0.01);
+    assertTrue(rule.beaten(slower, List.of(slower)));
+    RelativeTime aTie = challenger(1, 1.03, 0.01);
+    assertFalse(rule.beaten(aTie, List.of(aTie)));
+  }
+
   private Optional<Integer> winner(RelativeTime... challengers) {
     return rule.judge(ImmutableList.copyOf(challengers)).winner().map(RelativeTime::order);
   }

@@ -152,22 +152,60 @@ class TacticSearchTest {
     gpu.tactics(
         FakeTactic.of("default", (work, launch) -> 30e6 * jitter(launch, 0.3)),
         FakeTactic.of("close", (work, launch) -> 29e6 * jitter(launch * 31, 0.3)));
-    long alone = newSearch(Duration.ofSeconds(10)).search(512, 1).launches();
+    long alone = newSearch(Duration.ofSeconds(10)).search(512, 1, 1).launches();
     assertEquals(2L * SearchOptions.DEFAULT.maxPasses(), alone);
-    long sharing = newSearch(Duration.ofSeconds(10)).search(512, 0.08).launches();
+    long sharing = newSearch(Duration.ofSeconds(10)).search(512, 0.08, 1).launches();
     assertTrue(sharing >= 2L * SearchOptions.DEFAULT.minPasses(), () -> sharing + " launches");
     // 0.8 s at 30 ms a launch.
     assertTrue(sharing < 32, () -> sharing + " launches");
   }
 
   @Test
-  void aVerySlowTacticIsLaunchedThreeTimes() {
+  void aVerySlowTacticIsLaunchedThreeTimesAndOnlyOnceWhereThatIsLong() {
     blend = Map.of(RoutingSkew.UNIFORM, 0.5, RoutingSkew.ZIPF, 0.5);
     gpu.tactics(FakeTactic.of("default", 100), FakeTactic.of("awful", 10_000));
     BucketResult result = search(512);
     assertEquals(
         3, gpu.launches("awful"), "one distribution, again for a cold start, and to be sure");
     assertEquals(Outcome.ELIMINATED, timing(result, "awful").outcome());
+    gpu.tactics(
+        FakeTactic.of("default", 30e3),
+        FakeTactic.of("terrible", 100e3),
+        FakeTactic.of("slow", 60e3));
+    search(512);
+    assertEquals(1, gpu.launches("terrible"), "3.3 times as slow as the default");
+    assertEquals(2, gpu.launches("slow"), "twice, which a hitch could be");
+  }
+
+  @Test
+  void finalistsThatAreSurelyBeatenRest() {
+    gpu.tactics(
+        FakeTactic.of("default", (work, launch) -> 100e3 * jitter(launch, 0.1)),
+        FakeTactic.of("close", (work, launch) -> 98e3 * jitter(launch * 31, 0.1)),
+        FakeTactic.of("slower", (work, launch) -> 140e3));
+    BucketResult result = search(512);
+    assertEquals(Outcome.MEASURED, timing(result, "slower").outcome());
+    assertTrue(
+        timing(result, "slower").samples() < timing(result, "close").samples(), result::toString);
+  }
+
+  @Test
+  void whatWasFastForFewTokensIsTriedFirstForMore() {
+    gpu.tactics(
+        FakeTactic.of("default", 100), FakeTactic.of("slow", 90), FakeTactic.of("fast", 50));
+    TacticSearch search = newSearch(HOUR);
+    search.search(256, 1, 1);
+    assertEquals(List.of("default", "slow", "fast"), orderOfTrial(256));
+    search.search(512, 1, 1);
+    assertEquals(List.of("default", "fast", "slow"), orderOfTrial(512));
+  }
+
+  private List<String> orderOfTrial(long tokens) {
+    return gpu.launches().stream()
+        .filter(launch -> launch.tokens() == tokens)
+        .map(launch -> launch.tactic())
+        .distinct()
+        .toList();
   }
 
   @Test
@@ -177,12 +215,12 @@ class TacticSearchTest {
         FakeTactic.of("reference", (work, launch) -> 2000e3 * work.tokens()),
         FakeTactic.of("batched", (work, launch) -> 800e3));
     TacticSearch search = newSearch(HOUR);
-    assertEquals("default", chosen(search.search(1, 1)));
-    BucketResult two = search.search(2, 1);
+    assertEquals("default", chosen(search.search(1, 1, 1)));
+    BucketResult two = search.search(2, 1, 1);
     assertEquals(Outcome.HOPELESS, timing(two, "reference").outcome());
     assertEquals(Outcome.HOPELESS, timing(two, "batched").outcome());
     // 8 times as slow for one token can be as fast for 16, and is.
-    BucketResult sixteen = search.search(16, 1);
+    BucketResult sixteen = search.search(16, 1, 1);
     assertEquals(Outcome.HOPELESS, timing(sixteen, "reference").outcome());
     assertEquals("batched", chosen(sixteen));
   }
@@ -194,7 +232,7 @@ class TacticSearchTest {
         MoeLayer cachedLayer = cached.prepare(spec, expert -> TestLayers.weights(spec))) {
       gpu.tactics(FakeTactic.of("default", 100), FakeTactic.of("other", 99));
       TunedOperation operation = operation(cachedLayer);
-      BucketResult result = newSearch(operation, HOUR).search(1, 1);
+      BucketResult result = newSearch(operation, HOUR).search(1, 1, 1);
       assertEquals(16, result.copies());
       long inputs = gpu.launches().stream().map(launch -> launch.hiddenStates()).distinct().count();
       assertEquals(16, inputs);
@@ -220,7 +258,7 @@ class TacticSearchTest {
         FakeTactic.of("fast", 0.5e6),
         FakeTactic.of("faster", 0.2e6));
     // A second for the default's launch; fast fits in, faster does not.
-    BucketResult result = newSearch(Duration.ofMillis(1400)).search(512, 1);
+    BucketResult result = newSearch(Duration.ofMillis(1400)).search(512, 1, 1);
     assertEquals(Status.CUT_SHORT, result.status());
     assertEquals("fast", chosen(result));
     assertEquals(0, gpu.launches("faster"));
@@ -228,16 +266,38 @@ class TacticSearchTest {
   }
 
   @Test
+  void aCloseDecisionThatTimeEndsIsOneAllTheSame() {
+    gpu.tactics(
+        FakeTactic.of("default", (work, launch) -> 1e6 * jitter(launch, 0.3)),
+        FakeTactic.of("close", (work, launch) -> 0.99e6 * jitter(launch * 31, 0.3)));
+    // 12 seconds or so for the passes that it takes at least, and many more for maxPasses.
+    BucketResult result = newSearch(Duration.ofSeconds(18)).search(512, 1, 1);
+    assertEquals(Status.TUNED, result.status());
+    assertTrue(timing(result, "close").samples() < SearchOptions.DEFAULT.maxPasses());
+    BucketResult limited = newSearch(Duration.ofMinutes(30)).search(512, 0.01, 0.01);
+    assertEquals(Status.TUNED, limited.status());
+  }
+
+  @Test
+  void aSearchThatTakesMoreThanItsLimitIsCutShort() {
+    gpu.tactics(FakeTactic.of("default", 1e6), FakeTactic.of("fast", 0.5e6));
+    BucketResult result = newSearch(Duration.ofSeconds(100)).search(512, 0.02, 0.025);
+    assertEquals(Status.CUT_SHORT, result.status());
+    assertEquals("its share of the time budget is spent", result.detail());
+    assertEquals("fast", chosen(result));
+  }
+
+  @Test
   void aSlightLeadOnExpiryIsNotEnough() {
     gpu.tactics(FakeTactic.of("default", 1e6), FakeTactic.of("slightly", 0.95e6));
-    BucketResult result = newSearch(Duration.ofSeconds(3)).search(512, 1);
+    BucketResult result = newSearch(Duration.ofSeconds(3)).search(512, 1, 1);
     assertEquals(Status.CUT_SHORT, result.status());
     assertEquals("default", chosen(result));
   }
 
   @Test
   void withoutTimeNothingIsLaunched() {
-    BucketResult result = newSearch(Duration.ZERO).search(16, 1);
+    BucketResult result = newSearch(Duration.ZERO).search(16, 1, 1);
     assertEquals(Status.SKIPPED, result.status());
     assertTrue(result.decisions().isEmpty());
     assertEquals(0, gpu.launches().size());
@@ -273,12 +333,12 @@ class TacticSearchTest {
         MoeLayer cachedLayer = cached.prepare(spec, expert -> TestLayers.weights(spec))) {
       TunedOperation operation = operation(cachedLayer);
       memoryBudget = 4 * 512 * BYTES_PER_TOKEN + 1000;
-      BucketResult byBudget = newSearch(operation, HOUR).search(512, 1);
+      BucketResult byBudget = newSearch(operation, HOUR).search(512, 1, 1);
       assertEquals(Status.TUNED, byBudget.status());
       assertEquals(4, byBudget.copies());
       memoryBudget = 1L << 28;
       gpu.memoryBytes(5 * 512 * BYTES_PER_TOKEN);
-      BucketResult byDevice = newSearch(operation, HOUR).search(512, 1);
+      BucketResult byDevice = newSearch(operation, HOUR).search(512, 1, 1);
       assertEquals(Status.TUNED, byDevice.status());
       assertTrue(byDevice.copies() >= 2 && byDevice.copies() <= 4, () -> "" + byDevice.copies());
     }
@@ -308,19 +368,19 @@ class TacticSearchTest {
       TunedOperation operation = operation(cachedLayer);
       // 16 copies of one token's inputs fit in, but the graph of 16 launches does not.
       gpu.memoryBytes(16 * BYTES_PER_TOKEN + gpu.workspaceBytes() + 159_999);
-      BucketResult forDefault = newSearch(operation, HOUR).search(1, 1);
+      BucketResult forDefault = newSearch(operation, HOUR).search(1, 1, 1);
       assertEquals(8, forDefault.copies(), forDefault::toString);
       assertEquals("fast", chosen(forDefault));
       // Nor do two of 8.
       gpu.memoryBytes(16 * BYTES_PER_TOKEN + gpu.workspaceBytes() + 100_000);
-      BucketResult forChallenger = newSearch(operation, HOUR).search(1, 1);
+      BucketResult forChallenger = newSearch(operation, HOUR).search(1, 1, 1);
       assertEquals(4, forChallenger.copies(), forChallenger::toString);
       assertEquals("fast", chosen(forChallenger));
       // A workspace is no different.
       gpu.memoryBytes(1 << 20).workspaceBytes((1 << 20) - 5 * BYTES_PER_TOKEN - 90_000);
-      assertEquals(4, newSearch(operation, HOUR).search(1, 1).copies());
+      assertEquals(4, newSearch(operation, HOUR).search(1, 1, 1).copies());
       gpu.workspaceBytes(1 << 20);
-      BucketResult hopeless = newSearch(operation, HOUR).search(1, 1);
+      BucketResult hopeless = newSearch(operation, HOUR).search(1, 1, 1);
       assertEquals(Status.SKIPPED, hopeless.status());
       assertTrue(hopeless.detail().contains("cannot allocate"), hopeless.detail());
       assertEquals(0, gpu.openTimings());
@@ -474,7 +534,7 @@ class TacticSearchTest {
           rehearsed.add(candidate.tactic().name());
           return Optional.empty();
         };
-    newSearch(Duration.ofMillis(900)).search(512, 1);
+    newSearch(Duration.ofMillis(900)).search(512, 1, 1);
     assertEquals(List.of("default"), rehearsed);
   }
 
@@ -579,7 +639,7 @@ class TacticSearchTest {
   }
 
   private BucketResult search(long tokens) {
-    return newSearch(HOUR).search(tokens, 1);
+    return newSearch(HOUR).search(tokens, 1, 1);
   }
 
   private TacticSearch newSearch(Duration budget) {

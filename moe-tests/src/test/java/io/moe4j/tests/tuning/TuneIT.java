@@ -8,6 +8,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.moe4j.tests.checkpoint.CheckpointFolder;
 import io.moe4j.tests.checkpoint.CliProcess;
+import io.moe4j.tests.fixtures.TestDevice;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
@@ -23,10 +24,12 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
- * The packaged application's {@code tune}, {@code plan} and {@code cache} on a small checkpoint.
+ * The packaged application's {@code tune}, {@code plan} and {@code cache} on a small checkpoint and
+ * the tests' device.
  */
 class TuneIT {
   private static final JsonMapper JSON = JsonMapper.builder().build();
+  private static final String DEVICE = TestDevice.name();
   private static final int THREADS = 1;
 
   @TempDir Path folder;
@@ -60,7 +63,8 @@ class TuneIT {
     // Another machine of the kind takes the plan and measures nothing either.
     cache = folder.resolve("elsewhere");
     JsonNode imported =
-        json("plan", "import", plan, "--device", "cpu", "--threads", THREADS, "--cache", cache);
+        json(
+            "plan", "import", plan, "--device", DEVICE, "--threads", THREADS, "--cache", cache);
     assertTrue(imported.get("applied").intValue() >= 2, imported.toString());
     assertEquals(0, json(tune("--tokens", "1,16")).get("launches").intValue());
   }
@@ -88,7 +92,7 @@ class TuneIT {
     String out = Files.readString(folder.resolve("out.txt"));
     assertTrue(out.contains("interrupted after "), out + progress);
     assertTrue(out.contains("kept in " + cache), out);
-    assertFalse(progress.toString().contains("  8192 tokens: cpu."), progress::toString);
+    assertFalse(progress.toString().contains("  8192 tokens: "), progress::toString);
 
     JsonNode again = json(tune("--tokens", "1,2"));
     assertEquals(0, again.get("launches").intValue(), again.toString());
@@ -105,7 +109,7 @@ class TuneIT {
                 "--layer",
                 checkpoint.layer(),
                 "--device",
-                "cpu",
+                DEVICE,
                 "--threads",
                 THREADS,
                 "--cache",
