@@ -1,7 +1,6 @@
 package io.moe4j.tests.tuning;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -63,8 +62,7 @@ class TuneIT {
     // Another machine of the kind takes the plan and measures nothing either.
     cache = folder.resolve("elsewhere");
     JsonNode imported =
-        json(
-            "plan", "import", plan, "--device", DEVICE, "--threads", THREADS, "--cache", cache);
+        json("plan", "import", plan, "--device", DEVICE, "--threads", THREADS, "--cache", cache);
     assertTrue(imported.get("applied").intValue() >= 2, imported.toString());
     assertEquals(0, json(tune("--tokens", "1,16")).get("launches").intValue());
   }
@@ -92,7 +90,7 @@ class TuneIT {
     String out = Files.readString(folder.resolve("out.txt"));
     assertTrue(out.contains("interrupted after "), out + progress);
     assertTrue(out.contains("kept in " + cache), out);
-    assertFalse(progress.toString().contains("  8192 tokens: "), progress::toString);
+    assertTrue(progress.toString().contains("  8192 tokens: skipped"), progress::toString);
 
     JsonNode again = json(tune("--tokens", "1,2"));
     assertEquals(0, again.get("launches").intValue(), again.toString());
