@@ -113,8 +113,8 @@ class CudaLayer final : public Layer {
     const Tactic& row = tactic(id);
     if (prepared_->is_fp8() != (row.family == Family::kSm90Fp8)) return false;
     return family_runs_on(row.family, context_.compute_capability) &&
-           (row.family == Family::kDecode
-                ? decode_suits(desc(), tokens) && plan_.decode_blocks(id, tokens) > 0
+           (is_decode(row.family)
+                ? decode_suits(row, desc(), tokens) && plan_.decode_blocks(id, tokens) > 0
                 : plan_.holds_grouped(id)) &&
            (row.family != Family::kSm90Narrow || narrow_suits(desc(), tokens));
   }

@@ -28,17 +28,31 @@ class Chain {
   template <class... Parameters, class... Arguments>
   void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, int threads,
               int shared_bytes, Arguments&&... arguments) {
+    launch_clusters(name, kernel, grid, 1, threads, shared_bytes, arguments...);
+  }
+
+  /** The same in clusters of `cluster` blocks (Hopper). */
+  template <class... Parameters, class... Arguments>
+  void launch_clusters(const char* name, void (*kernel)(Parameters...), dim3 grid, int cluster,
+                       int threads, int shared_bytes, Arguments&&... arguments) {
     if (error_ != cudaSuccess) return;
-    cudaLaunchAttribute overlap;
-    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    overlap.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchAttribute attributes[2];
+    unsigned count = 0;
+    if (!first_ && dependent_launch_) {
+      attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+      attributes[count++].val.programmaticStreamSerializationAllowed = 1;
+    }
+    if (cluster > 1) {
+      attributes[count].id = cudaLaunchAttributeClusterDimension;
+      attributes[count++].val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
+    }
     cudaLaunchConfig_t config = {};
     config.gridDim = grid;
     config.blockDim = dim3(static_cast<unsigned>(threads));
     config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
     config.stream = stream_;
-    config.attrs = &overlap;
-    config.numAttrs = first_ || !dependent_launch_ ? 0 : 1;
+    config.attrs = attributes;
+    config.numAttrs = count;
     std::tuple<std::decay_t<Parameters>...> values(arguments...);
     error_ = std::apply(
         [&](auto&... value) {

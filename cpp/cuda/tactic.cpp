@@ -6,6 +6,7 @@
 
 #include "cuda/gemm/decode_limits.hpp"
 #include "cuda/gemm/narrow_limits.hpp"
+#include "cuda/gemm/sm90_decode.hpp"
 #include "cuda/weight_layout.hpp"
 
 namespace moe4j::cuda {
@@ -18,25 +19,35 @@ constexpr int32_t last_of(std::initializer_list<int32_t> values) { return *(valu
 
 constexpr Tactic kRows[] = {
 #define MOE4J_SM80_GROUPED(name, tokens, warps, strips, ...) \
-  {name, Family::kSm80Grouped, 0, tokens, (warps) * (strips)*kStripRows, 1},
-#define MOE4J_DECODE(name, split) {name, Family::kDecode, 0, kDecodeTokens, 0, split},
+  {name, Family::kSm80Grouped, 0, tokens, (warps) * (strips)*kStripRows, 1, 0, 0},
+#define MOE4J_DECODE(name, split) {name, Family::kDecode, 0, kDecodeTokens, 0, split, 0, 0},
 #include "tactics/sm80.def"
 #define MOE4J_SM90_GROUPED(name, blocks, warpgroups, row_blocks, stage_blocks, stages, ...) \
-  {name, Family::kSm90Grouped, 0, last_of({__VA_ARGS__}), (warpgroups) * (row_blocks)*kTileRows, 1},
+  {name,                                                                                    \
+   Family::kSm90Grouped,                                                                    \
+   0,                                                                                       \
+   last_of({__VA_ARGS__}),                                                                  \
+   (warpgroups) * (row_blocks)*kTileRows,                                                   \
+   1,                                                                                       \
+   0,                                                                                       \
+   0},
 #include "tactics/sm90.def"
 #define MOE4J_SM90_FP8(name, blocks, consumers, stages, ...) \
-  {name, Family::kSm90Fp8, 0, last_of({__VA_ARGS__}), (consumers)*kTileRows, 1},
+  {name, Family::kSm90Fp8, 0, last_of({__VA_ARGS__}), (consumers)*kTileRows, 1, 0, 0},
 #include "tactics/sm90_fp8.def"
 #define MOE4J_SM90_NARROW(name, tokens, row_blocks, ...) \
-  {name, Family::kSm90Narrow, 0, tokens, (row_blocks)*kTileRows, 1},
+  {name, Family::kSm90Narrow, 0, tokens, (row_blocks)*kTileRows, 1, 0, 0},
 #include "tactics/sm90_narrow.def"
+#define MOE4J_SM90_DECODE(name, blocks, stages) \
+  {name, Family::kSm90Decode, 0, kDecodeTokens, 0, 1, blocks, stages},
+#include "tactics/sm90_decode.def"
 };
 constexpr int32_t kCount = sizeof(kRows) / sizeof(kRows[0]);
 
 /** The table, with each family's rows counted. */
 constexpr std::array<Tactic, kCount> number_rows() {
   std::array<Tactic, kCount> table = {};
-  int32_t next[static_cast<int>(Family::kDecode) + 1] = {};
+  int32_t next[static_cast<int>(Family::kSm90Decode) + 1] = {};
   for (int32_t i = 0; i < kCount; ++i) {
     table[i] = kRows[i];
     table[i].row = next[static_cast<int>(kRows[i].family)]++;
@@ -65,8 +76,8 @@ int32_t fallback_tactic(const Tactic& tactic) noexcept {
 }
 
 bool family_runs_on(Family family, int32_t compute_capability) noexcept {
-  const bool hopper =
-      family == Family::kSm90Grouped || family == Family::kSm90Fp8 || family == Family::kSm90Narrow;
+  const bool hopper = family == Family::kSm90Grouped || family == Family::kSm90Fp8 ||
+                      family == Family::kSm90Narrow || family == Family::kSm90Decode;
   return hopper ? compute_capability == 90 : compute_capability >= 80;
 }
 
@@ -76,12 +87,20 @@ bool fp8_suits(const moe4j_layer_desc& desc, int32_t compute_capability) noexcep
          family_runs_on(Family::kSm90Fp8, compute_capability);
 }
 
-bool decode_suits(const moe4j_layer_desc& desc, int64_t tokens) noexcept {
-  return tokens <= kDecodeTokens &&
-         tokens * (desc.top_k + desc.num_fused_shared_experts) <= kDecodePairs &&
-         desc.hidden_size % kTileK == 0 && desc.intermediate_size % kTileK == 0 &&
-         desc.activation_format == MOE4J_FORMAT_BF16 &&
-         decode_shared_bytes(tokens, desc.hidden_size) <= kMaxDecodeShared;
+bool decode_suits(const Tactic& tactic, const moe4j_layer_desc& desc, int64_t tokens) noexcept {
+  const int32_t slots = desc.top_k + desc.num_fused_shared_experts;
+  if (tokens > kDecodeTokens || desc.hidden_size % kTileK != 0 ||
+      desc.intermediate_size % kTileK != 0 || desc.activation_format != MOE4J_FORMAT_BF16) {
+    return false;
+  }
+  if (tactic.family == Family::kDecode) {
+    return tokens * slots <= kDecodePairs &&
+           decode_shared_bytes(tokens, desc.hidden_size) <= kMaxDecodeShared;
+  }
+  return desc.weight_format != MOE4J_FORMAT_BF16 && slots <= kSm90DecodeSlots &&
+         plan_gate_up(desc.weight_format, static_cast<int32_t>(tokens), slots, desc.hidden_size,
+                      tactic.blocks, tactic.stages)
+                 .blocks > 0;
 }
 
 bool narrow_suits(const moe4j_layer_desc& desc, int64_t tokens) noexcept {
@@ -100,20 +119,23 @@ int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens, int32_t com
                                       : per_expert <= 48 ? 64
                                                          : 160);
   }
-  // Few bytes: the two kernels of decode save more than wgmma gains. (Elsewhere mma.sync is all
-  // there is.)
   const bool hopper = family_runs_on(Family::kSm90Grouped, compute_capability);
+  // Few bytes: the two kernels of decode save more than the others gain. (Elsewhere mma.sync is all
+  // there is.)
+  const bool hopper_decode = hopper && desc.weight_format != MOE4J_FORMAT_BF16;
+  const int32_t decode = hopper_decode ? first_of(Family::kSm90Decode, 0)
+                                       : first_of(Family::kDecode, 0) + 1;  // K split in two
   const int64_t weights = tokens * desc.top_k * desc.hidden_size * desc.intermediate_size;
-  constexpr int64_t kFewWeights = 40'000'000;
-  if (decode_suits(desc, tokens) && (!hopper || weights < kFewWeights)) {
-    return first_of(Family::kDecode, 0) + 1;  // K split in two
+  const int64_t few_weights = hopper_decode ? 80'000'000 : 40'000'000;
+  if ((!hopper || weights < few_weights) && decode_suits(tactic(decode), desc, tokens)) {
+    return decode;
   }
   if (!hopper) {
     return first_of(Family::kSm80Grouped,
                     static_cast<int32_t>(std::min<int64_t>(2 * per_expert, 64)));
   }
   if (narrow_suits(desc, tokens) && per_expert <= 24) {
-    return first_of(Family::kSm90Narrow, per_expert <= 8 ? 16 : 32);
+    return first_of(Family::kSm90Narrow, tokens <= 8 ? 8 : per_expert <= 8 ? 16 : 32);
   }
   return first_of(Family::kSm90Grouped, per_expert <= 2     ? 16
                                         : per_expert <= 18  ? 32
@@ -179,6 +201,11 @@ DecodeKernel decode_gate_up_kernel(const Tactic& tactic, int32_t weight_format) 
 DecodeKernel decode_down_kernel(int32_t weight_format) noexcept {
   return with_format(weight_format,
                      [](auto format) { return decode_down_instance<format.value>(); });
+}
+
+Sm90DecodeInstance sm90_decode_kernels(int32_t weight_format) noexcept {
+  return weight_format == MOE4J_FORMAT_NVFP4 ? sm90_decode_instance<MOE4J_FORMAT_NVFP4>()
+                                             : sm90_decode_instance<MOE4J_FORMAT_MXFP4>();
 }
 
 uint64_t tactic_table_hash() noexcept {

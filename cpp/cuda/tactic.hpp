@@ -4,11 +4,12 @@
 #include <cstdint>
 
 #include "cuda/gemm/instances.hpp"
+#include "cuda/gemm/sm90_decode.hpp"
 #include "moe4j/moe4j.h"
 
 namespace moe4j::cuda {
 
-enum class Family { kSm80Grouped, kSm90Grouped, kSm90Fp8, kSm90Narrow, kDecode };
+enum class Family { kSm80Grouped, kSm90Grouped, kSm90Fp8, kSm90Narrow, kDecode, kSm90Decode };
 
 struct Tactic {
   const char* name;
@@ -17,6 +18,8 @@ struct Tactic {
   int32_t tokens;  // the token tile
   int32_t rows;    // of weights a tile; 0 for decode
   int32_t split;   // of K, decode only
+  int32_t blocks;  // of GEMM1, a multiprocessor; Hopper's decode kernels only
+  int32_t stages;  // of their rings
 };
 
 /** Ids are 0..num_tactics() - 1. */
@@ -31,8 +34,12 @@ bool family_runs_on(Family family, int32_t compute_capability) noexcept;
 /** Whether FP8 kernels exist for the layer; its weights may still not be exact in E4M3. */
 bool fp8_suits(const moe4j_layer_desc& desc, int32_t compute_capability) noexcept;
 
-/** Whether the layer and token count suit the decode kernels, whatever the call's options. */
-bool decode_suits(const moe4j_layer_desc& desc, int64_t tokens) noexcept;
+constexpr bool is_decode(Family family) {
+  return family == Family::kDecode || family == Family::kSm90Decode;
+}
+
+/** Whether the layer and token count suit a decode tactic, whatever the call's options. */
+bool decode_suits(const Tactic& tactic, const moe4j_layer_desc& desc, int64_t tokens) noexcept;
 
 /** Whether the layer and token count suit the narrow kernels, whatever the call's options. */
 bool narrow_suits(const moe4j_layer_desc& desc, int64_t tokens) noexcept;
@@ -51,6 +58,8 @@ NarrowInstance narrow_instance(const Tactic& tactic, int32_t weight_format,
                                Projection projection) noexcept;
 DecodeKernel decode_gate_up_kernel(const Tactic& tactic, int32_t weight_format) noexcept;
 DecodeKernel decode_down_kernel(int32_t weight_format) noexcept;
+/** FP4 weights only. */
+Sm90DecodeInstance sm90_decode_kernels(int32_t weight_format) noexcept;
 
 /** Changes with names, with kTacticVersion and with nothing else. */
 uint64_t tactic_table_hash() noexcept;

@@ -5,6 +5,7 @@
 #include "cuda/fp8_layout.hpp"
 #include "cuda/gemm/decode_limits.hpp"
 #include "cuda/gemm/narrow_limits.hpp"
+#include "cuda/gemm/sm90_decode.hpp"
 #include "cuda/kernels.hpp"
 #include "cuda/shared_memory.hpp"
 #include "launchers/activation.hpp"
@@ -15,6 +16,13 @@ namespace moe4j::cuda {
 namespace {
 
 int64_t slots(const moe4j_layer_desc& desc) { return desc.top_k + desc.num_fused_shared_experts; }
+
+/** GEMM1's blocks and stages in Hopper's decode kernels. */
+GateUpPlan gate_up_plan(const Tactic& tactic, const moe4j_layer_desc& desc, int64_t tokens) {
+  return plan_gate_up(desc.weight_format, static_cast<int32_t>(tokens),
+                      static_cast<int32_t>(slots(desc)), desc.hidden_size, tactic.blocks,
+                      tactic.stages);
+}
 
 /** The most rows a permutation can have: no token has an expert twice. */
 int64_t max_rows(const moe4j_layer_desc& desc, int64_t tokens) {
@@ -137,6 +145,7 @@ class FusedMoe {
         args_(args),
         workspace_(carve(layer.desc(), layer.is_fp8(), args.tokens, args.workspace)),
         routing_(describe_routing(desc_, args, workspace_)),
+        multiprocessors_(context.multiprocessors),
         chain_(static_cast<cudaStream_t>(args.stream), context.dependent_launch) {
     if (args.do_finalize == 0) workspace_.permutation.pair_row = args.expanded_to_permuted;
   }
@@ -146,13 +155,14 @@ class FusedMoe {
     const Tactic& chosen = tactic(args_.tactic);
     if (chosen.family == Family::kDecode && decode_can_run()) {
       decode(chosen);
+    } else if (chosen.family == Family::kSm90Decode && decode_can_run()) {
+      sm90_decode(chosen);
     } else if (chosen.family == Family::kSm90Narrow && narrow_can_run()) {
       narrow(Projection::kGateUp, gate_up());
       narrow(Projection::kDown, down());
       if (args_.do_finalize != 0) finalize();
     } else {
-      const bool falls_back =
-          chosen.family == Family::kDecode || chosen.family == Family::kSm90Narrow;
+      const bool falls_back = is_decode(chosen.family) || chosen.family == Family::kSm90Narrow;
       const int32_t id = falls_back ? fallback_tactic(chosen) : args_.tactic;
       launch_permute(chain_, routing_, workspace_.chunk_counts, workspace_.permutation);
       fill_x();
@@ -192,7 +202,7 @@ class FusedMoe {
     return args_.do_finalize != 0 && args_.hidden_states_format == MOE4J_FORMAT_BF16;
   }
 
-  void decode(const Tactic& chosen) {
+  DecodeLayer describe_decode() const {
     DecodeLayer decode = {};
     decode.routing = routing_;
     decode.routing_is_input = args_.routing_mode != MOE4J_FROM_LOGITS;
@@ -209,6 +219,34 @@ class FusedMoe {
     decode.addend = args_.addend;
     decode.output = args_.output;
     decode.output_f32 = args_.output_dtype == MOE4J_F32;
+    return decode;
+  }
+
+  void sm90_decode(const Tactic& chosen) {
+    const Sm90DecodeInstance kernels = sm90_decode_kernels(desc_.weight_format);
+    const auto tokens = static_cast<int32_t>(args_.tokens);
+    const auto token_slots = static_cast<int32_t>(slots(desc_));
+    const int32_t units =
+        std::min(tokens * token_slots, layer_.experts()) * layer_.gate_up_layout().row_blocks;
+    Sm90DecodeLayer decode = {describe_decode(), gate_up_plan(chosen, desc_, tokens).stages};
+    const int32_t blocks = std::min(units, plan_.decode_blocks(args_.tactic, tokens));
+    chain_.launch(
+        "sm90_decode_gate_up", kernels.gate_up, dim3(static_cast<unsigned>(blocks)),
+        kSm90DecodeThreads,
+        gate_up_shared(desc_.weight_format, tokens, token_slots, desc_.hidden_size, decode.stages)
+            .bytes,
+        decode);
+    decode.stages = kDecodeDownStages;
+    const int32_t row_blocks = layer_.down_layout().row_blocks;
+    const int32_t cluster = down_cluster(row_blocks, multiprocessors_);
+    chain_.launch_clusters(
+        "sm90_decode_down", kernels.down, dim3(static_cast<unsigned>(row_blocks * cluster)),
+        cluster, kSm90DecodeThreads,
+        down_shared(desc_.weight_format, tokens, token_slots, decode.stages).bytes, decode);
+  }
+
+  void decode(const Tactic& chosen) {
+    const DecodeLayer decode = describe_decode();
     const WeightLayout layout = layer_.gate_up_layout();
     const int64_t units = std::min<int64_t>(args_.tokens * slots(desc_), layer_.experts()) *
                           layout.row_blocks * kStripsPerTile;
@@ -396,6 +434,7 @@ class FusedMoe {
   const moe4j_launch_args& args_;
   Workspace workspace_;
   Routing routing_;
+  int32_t multiprocessors_;
   Chain chain_;
 };
 
@@ -426,10 +465,30 @@ Status LaunchPlan::make(const CudaContext& context, const moe4j_layer_desc& desc
     const auto i = static_cast<size_t>(id);
     if (!family_runs_on(row.family, context.compute_capability)) continue;
     if (row.family == Family::kSm90Fp8 && !fp8_suits(desc, context.compute_capability)) continue;
+    if (row.family == Family::kSm90Decode) {
+      if (!decode_suits(row, desc, 1)) continue;
+      const Sm90DecodeInstance kernels = sm90_decode_kernels(desc.weight_format);
+      for (const Sm90DecodeKernel kernel : {kernels.gate_up, kernels.down}) {
+        const auto* pointer = reinterpret_cast<const void*>(kernel);
+        int32_t granted = 0;
+        MOE4J_RETURN_IF_ERROR(
+            allow_shared_memory(pointer, kSm90Shared - kSm90BlockShared, &granted));
+        // Kernels that split a multiprocessor's memory differently do not run there side by side.
+        MOE4J_RETURN_IF_ERROR(cuda_status(
+            cudaFuncSetAttribute(pointer, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                 cudaSharedmemCarveoutMaxShared),
+            "asking for shared memory"));
+      }
+      for (int64_t tokens = 1; decode_suits(row, desc, tokens); ++tokens) {
+        plan->decode_blocks_[i][static_cast<size_t>(tokens - 1)] =
+            gate_up_plan(row, desc, tokens).blocks * context.multiprocessors;
+      }
+      continue;
+    }
     if (row.family == Family::kDecode) {
       const auto* kernel =
           reinterpret_cast<const void*>(decode_gate_up_kernel(row, desc.weight_format));
-      for (int64_t tokens = 1; decode_suits(desc, tokens); ++tokens) {
+      for (int64_t tokens = 1; decode_suits(row, desc, tokens); ++tokens) {
         MOE4J_RETURN_IF_ERROR(count_blocks(
             kernel, kDecodeThreads, decode_shared_bytes(tokens, desc.hidden_size), kMaxDecodeShared,
             &plan->decode_blocks_[i][static_cast<size_t>(tokens - 1)]));

@@ -22,8 +22,8 @@
 #include <cstdint>
 
 #include "cuda/dequant/fragment.cuh"
+#include "cuda/gemm/decode_epilogue.cuh"
 #include "cuda/gemm/decode_limits.hpp"
-#include "cuda/gemm/epilogue.cuh"
 #include "cuda/ptx/grid_dependency.cuh"
 #include "cuda/ptx/mma.cuh"
 #include "cuda/routing.cuh"
@@ -31,13 +31,6 @@
 namespace moe4j::cuda {
 
 inline constexpr int kDecodePrefetch = 4;  // K blocks in flight a warp; 8 were slower
-
-/** Where element k of a row lies in fragment order. */
-__device__ __forceinline__ int32_t fragment_offset(int32_t k) {
-  const int32_t in_step = k & 15;
-  const int32_t lane = (in_step & 7) >> 1;
-  return (k & ~63) + lane * 16 + ((k & 63) >> 4) * 4 + (in_step >> 3) * 2 + (in_step & 1);
-}
 
 /** The distinct local experts of a launch, in the order in which pairs name them. */
 struct DecodeExperts {
@@ -128,53 +121,19 @@ __device__ __forceinline__ void decode_multiply(float (&d)[4],
   mma_m16n8k16(d, a, high.z, high.w);
 }
 
-/** Scales, bias, LoRA delta and activation of one (strip, 8 tokens), h into fragment order. */
+/** One (strip, 8 tokens): h into fragment order. */
 __device__ __forceinline__ void decode_store_h(const DecodeLayer& layer,
                                                const DecodeExperts& experts, int32_t index,
                                                int32_t strip, int lane, const float (&d)[4]) {
-  const Epilogue& options = layer.epilogue;
-  const int32_t expert = experts.expert[index];
-  const ExpertScalars scalars = options.scalars[expert];
-  const int64_t bias_row = static_cast<int64_t>(expert) * options.features;
-  const int32_t g = lane >> 2;
+  const DecodeStrip epilogue(layer, experts.expert[index], strip, lane >> 2);
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     const int32_t token = (lane & 3) * 2 + i;
     const int32_t slot = experts.slot[index][token];
     if (slot < 0) continue;
-    const int64_t pair = static_cast<int64_t>(token) * options.slots + slot;
-    float scale = options.activation_scale;
-    if (options.per_token_scale != nullptr) scale *= options.per_token_scale[token];
-    const bool has_delta = options.lora_delta != nullptr && slot < options.top_k;
-    const int64_t chosen = static_cast<int64_t>(token) * options.top_k + slot;
-    uint16_t* h = layer.h + pair * layer.intermediate;
-    if (options.gated) {
-      const int32_t feature = strip * 8 + g;
-      if (feature >= options.features) continue;
-      float gate = d[i] * (scalars.gate * scale);
-      float up = d[2 + i] * (scalars.up * scale);
-      if (options.bias != nullptr) {
-        gate += options.bias[bias_row + feature];
-        up += options.up_bias[bias_row + feature];
-      }
-      if (has_delta) {
-        const uint16_t* delta = options.lora_delta + chosen * 2 * options.features + feature;
-        gate += load_bf16(delta);
-        up += load_bf16(delta + options.features);
-      }
-      h[fragment_offset(feature)] =
-          round_bf16(activate_gated(options.activation, scalars, gate, up));
-    } else {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int32_t feature = strip * kStripRows + 2 * g + half;
-        if (feature >= options.features) continue;
-        float value = d[2 * half + i] * (scalars.gate * scale);
-        if (options.bias != nullptr) value += options.bias[bias_row + feature];
-        if (has_delta) value += load_bf16(options.lora_delta + chosen * options.features + feature);
-        h[fragment_offset(feature)] = round_bf16(activate_ungated(options.activation, value));
-      }
-    }
+    epilogue.activate(token, slot, d[i], d[2 + i], [&](int64_t row, int32_t feature, float value) {
+      layer.h[row + fragment_offset(feature)] = round_bf16(value);
+    });
   }
 }
 

@@ -1,0 +1,562 @@
+// The whole layer for up to eight tokens on Hopper, in two kernels, without a permutation.
+//
+// A distinct chosen expert is multiplied with all of its tokens at once (block_columns.cuh). What
+// matters is to keep enough bytes of weights under way, from the first moment to the last.
+//
+//   producer (one thread)                     four warps, one for each strip of 16 rows
+//   ---------------------                     -----------------------------------------
+//   wait empty[s]                             wait full[s]
+//   one bulk copy: 64 rows x 256 K of    -->  load tokens, unpack weights, mma.sync
+//   weights (arrives on full[s])              arrive on empty[s]
+//
+//   sm90_decode_gate_up   persistent over units of 64 rows of one expert; x lies in shared memory;
+//                         the producer runs ahead into the next unit; activation; h to memory
+//   sm90_decode_down      cluster = 64 output rows; its blocks share out (expert, K) of all chosen
+//                         experts and send each other their sums: weighted sum, bias, addend,
+//                         rounding. Finalize is part of it.
+//
+// GEMM2's blocks start while GEMM1's end, list the experts again, fill their rings with weights
+// and only then wait for h: memory has no idle time between the kernels. For that both must
+// fit into a multiprocessor side by side.
+//
+// Order and number of additions depend on nothing that varies: same inputs, same bits.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "cuda/gemm/block_columns.cuh"
+#include "cuda/gemm/decode_epilogue.cuh"
+#include "cuda/gemm/sm90_decode.hpp"
+#include "cuda/ptx/cluster.cuh"
+#include "cuda/ptx/copy.cuh"
+#include "cuda/ptx/grid_dependency.cuh"
+#include "cuda/ptx/mbarrier.cuh"
+#include "cuda/ptx/mma.cuh"
+#include "cuda/routing.cuh"
+
+namespace moe4j::cuda {
+
+/**
+ * Lists the distinct local experts of a launch, in the order in which tokens name them. One warp,
+ * which calls `meanwhile` while the first ids are on their way.
+ */
+template <class Meanwhile>
+__device__ __forceinline__ int32_t list_experts(const Routing& routing, ChosenExpert* list,
+                                                int lane, const Meanwhile& meanwhile) {
+  const int32_t slots = routing.slots();
+  const int32_t tokens_a_round = 32 / slots;
+  const int32_t in_round = lane / slots;
+  const int32_t slot = lane - in_round * slots;
+  const uint32_t token_lanes = (0xFFFFFFFFu >> (32 - routing.top_k)) << (in_round * slots);
+  const uint32_t lanes_before = (1u << lane) - 1;
+  const auto tokens = static_cast<int32_t>(routing.tokens);
+  int32_t count = 0;
+  for (int32_t first = 0; first < tokens; first += tokens_a_round) {
+    const int32_t token = first + in_round;
+    const bool is_pair = in_round < tokens_a_round && token < tokens;
+    const bool is_routed = is_pair && slot < routing.top_k;
+    int32_t id = 0;
+    float weight = 1.0f;
+    if (is_routed) {
+      id = routed_id(routing, token * routing.top_k + slot);
+      weight = routed_weight(routing, token * routing.top_k + slot);
+    }
+    if (first == 0) meanwhile();
+    const uint32_t with_id = __match_any_sync(0xFFFFFFFFu, id);
+    int32_t expert = -1;
+    if (is_routed) {
+      const bool repeats = (with_id & token_lanes & lanes_before) != 0;
+      if (!repeats) expert = local_expert(routing, id);
+    } else if (is_pair) {
+      expert = routing.local_experts + slot - routing.top_k;
+    }
+    const uint32_t with_expert = __match_any_sync(0xFFFFFFFFu, expert);
+    const int leader = __ffs(static_cast<int>(with_expert)) - 1;
+    int32_t index = -1;
+    for (int32_t i = 0; i < count; ++i) {  // earlier rounds'
+      if (list[i].expert == expert) index = i;
+    }
+    const bool is_new = expert >= 0 && index < 0;
+    const uint32_t leaders = __ballot_sync(0xFFFFFFFFu, is_new && lane == leader);
+    if (is_new) index = count + __popc(leaders & ((1u << leader) - 1));
+    if (is_new && lane == leader) {
+      list[index].expert = expert;
+      list[index].tokens = 0;
+      for (int8_t& s : list[index].slot) s = -1;
+    }
+    __syncwarp();
+    if (expert >= 0) {
+      list[index].slot[token] = static_cast<int8_t>(slot);
+      list[index].weight[token] = weight;
+      atomicOr(&list[index].tokens, 1u << token);
+    }
+    count += __popc(leaders);
+    __syncwarp();
+  }
+  return count;
+}
+
+/** All consumers of a block meet. */
+__device__ __forceinline__ void consumers_sync() {
+  asm volatile("bar.sync 1, %0;" ::"n"(kDecodeConsumers) : "memory");
+}
+
+/** Stages in shared memory, and the barriers that hand them over. */
+struct DecodeRing {
+  uint8_t* base;
+  uint32_t barriers;
+  uint32_t stages;
+  uint32_t stage_bytes;
+
+  __device__ __forceinline__ uint8_t* stage(uint32_t s) const { return base + s * stage_bytes; }
+  __device__ __forceinline__ uint32_t full(uint32_t s) const { return barriers + s * 8; }
+  __device__ __forceinline__ uint32_t empty(uint32_t s) const {
+    return barriers + (stages + s) * 8;
+  }
+  /** GEMM2: for the sums of all blocks. */
+  __device__ __forceinline__ uint32_t extra() const { return barriers + 2 * stages * 8; }
+
+  __device__ __forceinline__ void init() const {
+    for (uint32_t s = 0; s < stages; ++s) {
+      mbarrier_init(full(s), 1);  // the producer, and bytes
+      mbarrier_init(empty(s), kDecodeConsumers);
+    }
+    mbarrier_init(extra(), 1);
+    mbarrier_init_fence();
+  }
+};
+
+/** Position in a ring whose number of stages is known when it runs. */
+struct DecodeRingPosition {
+  uint32_t stage = 0;
+  uint32_t parity = 0;
+  __device__ __forceinline__ void advance(uint32_t stages) {
+    if (++stage == stages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+/** What goes through one stage, and what comes next: GEMM1's blocks take units in turn. */
+struct GateUpChunks {
+  int32_t stage_blocks, k_blocks, row_blocks, units, stride;
+  int32_t unit, index, row_block, k, blocks;
+  int32_t limit =
+      1;  // the first chunks are small: all copies of a multiprocessor progress together
+
+  __device__ __forceinline__ GateUpChunks(const WeightLayout& layout, int32_t stage_blocks,
+                                          int32_t experts)
+      : stage_blocks(stage_blocks),
+        k_blocks(layout.k_blocks),
+        row_blocks(layout.row_blocks),
+        units(experts * layout.row_blocks),
+        stride(static_cast<int32_t>(gridDim.x)),
+        unit(static_cast<int32_t>(blockIdx.x)) {
+    begin_unit();
+  }
+
+  __device__ __forceinline__ bool valid() const { return unit < units; }
+  __device__ __forceinline__ bool ends() const { return k + blocks == k_blocks; }
+  /** Whether at most `left` K blocks come from here on. */
+  __device__ __forceinline__ bool near_end(int32_t left) const {
+    return unit + stride >= units && k_blocks - k <= left;
+  }
+  __device__ __forceinline__ void advance() {
+    k += blocks;
+    limit = min(2 * limit, stage_blocks);
+    blocks = min(limit, k_blocks - k);
+    if (blocks == 0) {
+      unit += stride;
+      begin_unit();
+    }
+  }
+
+ private:
+  __device__ __forceinline__ void begin_unit() {
+    index = unit / row_blocks;
+    row_block = unit - index * row_blocks;
+    k = 0;
+    blocks = min(limit, k_blocks);
+  }
+};
+
+/** The same of GEMM2: a block has its share of (expert, K) for the cluster's 64 rows. */
+struct DownChunks {
+  int32_t stage_blocks, k_blocks, end;
+  int32_t row_block, position, index, k, blocks;
+
+  __device__ __forceinline__ DownChunks(const WeightLayout& layout, int32_t stage_blocks,
+                                        int32_t experts)
+      : stage_blocks(stage_blocks), k_blocks(layout.k_blocks) {
+    const auto size = static_cast<int32_t>(cluster_size());
+    const auto rank = static_cast<int32_t>(cluster_rank());
+    const int32_t all = experts * k_blocks;
+    row_block = static_cast<int32_t>(blockIdx.x) / size;
+    position = rank * all / size;
+    end = (rank + 1) * all / size;
+    index = position / k_blocks;
+    k = position - index * k_blocks;
+    count_blocks();
+  }
+
+  __device__ __forceinline__ bool valid() const { return position < end; }
+  /** Whether the block has no more of this expert. */
+  __device__ __forceinline__ bool ends() const {
+    return k + blocks == k_blocks || position + blocks == end;
+  }
+  __device__ __forceinline__ void advance() {
+    position += blocks;
+    k += blocks;
+    if (k == k_blocks) {
+      k = 0;
+      ++index;
+    }
+    count_blocks();
+  }
+
+ private:
+  __device__ __forceinline__ void count_blocks() {
+    blocks = min(stage_blocks, min(k_blocks - k, end - position));
+  }
+};
+
+/** Where a chunk's weights lie. */
+template <class Chunks>
+__device__ __forceinline__ const uint8_t* chunk_weights(const Chunks& chunk,
+                                                        const ChosenExpert* experts,
+                                                        const uint8_t* weights,
+                                                        const WeightLayout& layout) {
+  return weights + experts[chunk.index].expert * layout.expert_bytes() +
+         chunk.row_block * layout.row_block_bytes() +
+         static_cast<int64_t>(chunk.k) * layout.tile_bytes;
+}
+
+/** The bulk copy of a chunk's weights; `other_bytes` more will arrive. One thread. */
+template <class Chunks>
+__device__ __forceinline__ void copy_weights(const DecodeRing& ring, uint32_t stage,
+                                             const Chunks& chunk, const ChosenExpert* experts,
+                                             const uint8_t* weights, const WeightLayout& layout,
+                                             int32_t other_bytes) {
+  const int32_t bytes = chunk.blocks * layout.tile_bytes;
+  mbarrier_arrive_expect(ring.full(stage), static_cast<uint32_t>(bytes + other_bytes));
+  copy_bulk(shared_address(ring.stage(stage)), chunk_weights(chunk, experts, weights, layout),
+            static_cast<uint32_t>(bytes), ring.full(stage));
+}
+
+/** One strip of a stage: `tokens` is the address of this lane's token, of the stage's K. */
+template <int kFormat, int kShare>
+__device__ __forceinline__ void multiply_stage(BlockColumns<kFormat, kShare>& columns,
+                                               const uint8_t* weights, uint32_t tokens,
+                                               int32_t blocks, int strip) {
+  if (blocks == kDecodeStageBlocks) {
+    columns.template multiply<kDecodeStageBlocks>(weights, strip, tokens);
+    return;
+  }
+#pragma unroll 1
+  for (int32_t block = 0; block < blocks; ++block) {
+    columns.template multiply<1>(weights + block * strip_layout(kFormat).tile_bytes(), strip,
+                                 tokens + static_cast<uint32_t>(block) * 128);
+  }
+}
+
+/**
+ * Calls function with the number of scale blocks that share columns for an expert of so many
+ * tokens, as a compile-time constant.
+ */
+template <class Function>
+__device__ __forceinline__ void with_share(int32_t tokens, const Function& function) {
+  if (tokens <= 2) {
+    function(std::integral_constant<int, 4>{});
+  } else {
+    function(std::integral_constant<int, 1>{});
+  }
+}
+
+/** The n-th of the tokens in a mask, or -1. */
+__device__ __forceinline__ int32_t nth_token(uint32_t mask, int n) {
+  for (; n > 0; --n) mask &= mask - 1;
+  return __ffs(static_cast<int>(mask)) - 1;
+}
+
+/** All consumers: x to shared memory, in fragment order and times kTokenScale. */
+__device__ __forceinline__ void stage_decode_tokens(const DecodeLayer& layer, uint8_t* rows) {
+  const int32_t chunks = layer.hidden / 8;
+  const int32_t all = static_cast<int32_t>(layer.routing.tokens) * chunks;
+  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < all; i += kDecodeConsumers) {
+    const int32_t token = i / chunks;
+    const int32_t k = (i - token * chunks) * 8;
+    const uint4 v = *reinterpret_cast<const uint4*>(layer.tokens +
+                                                    static_cast<int64_t>(token) * layer.hidden + k);
+    uint8_t* to = rows + token * decode_row_bytes(layer.hidden) + fragment_offset(k) * 2;
+    *reinterpret_cast<uint32_t*>(to) = multiply_bf16x2(v.x, kTokenScaleBf16x2);
+    *reinterpret_cast<uint32_t*>(to + 32) = multiply_bf16x2(v.y, kTokenScaleBf16x2);
+    *reinterpret_cast<uint32_t*>(to + 64) = multiply_bf16x2(v.z, kTokenScaleBf16x2);
+    *reinterpret_cast<uint32_t*>(to + 96) = multiply_bf16x2(v.w, kTokenScaleBf16x2);
+  }
+}
+
+/** GEMM2's blocks start when a producer of GEMM1 has so many K blocks left: they take some 2 us. */
+inline constexpr int32_t kDecodeLead = 20;
+
+template <int kFormat>
+__global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
+    sm90_decode_gate_up(const __grid_constant__ Sm90DecodeLayer layer) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  constexpr int kStageBlocks = kDecodeStageBlocks;
+  extern __shared__ __align__(128) uint8_t shared[];
+  __shared__ int32_t count;
+  const auto tokens = static_cast<int32_t>(layer.routing.tokens);
+  const DecodeShared parts =
+      gate_up_shared(kFormat, tokens, layer.epilogue.slots, layer.hidden, layer.stages);
+  const DecodeRing ring = {shared, shared_address(shared + parts.barriers),
+                           static_cast<uint32_t>(layer.stages),
+                           static_cast<uint32_t>(parts.stage_bytes)};
+  auto* experts = reinterpret_cast<ChosenExpert*>(shared + parts.experts);
+  const WeightLayout& layout = layer.gate_up_layout;
+  const int32_t row_bytes = decode_row_bytes(layer.hidden);
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+
+  if (warp == kStripsPerTile) {
+    grid_dependency_wait();  // a kernel may have made the routing
+    const int32_t found = list_experts(layer.routing, experts, lane, [&] {
+      if (lane == 0) ring.init();
+    });
+    GateUpChunks chunk(layout, kStageBlocks, found);
+    DecodeRingPosition at;
+    if (lane == 0) {
+      count = found;
+      for (uint32_t s = 0; s < ring.stages && chunk.valid(); ++s, chunk.advance()) {
+        copy_weights(ring, s, chunk, experts, layer.gate_up, layout, 0);
+      }
+    }
+    __syncthreads();
+    if (lane == 0) {
+      at.parity = 1;
+      for (; chunk.valid(); chunk.advance()) {
+        if (chunk.near_end(kDecodeLead)) grid_dependency_launch();
+        mbarrier_wait(ring.empty(at.stage), at.parity ^ 1);
+        copy_weights(ring, at.stage, chunk, experts, layer.gate_up, layout, 0);
+        at.advance(ring.stages);
+      }
+      grid_dependency_launch();
+    }
+    return;
+  }
+
+  stage_decode_tokens(layer, shared + parts.tokens);
+  __syncthreads();
+  const int strip = warp;
+  const uint32_t x = shared_address(shared + parts.tokens);
+  DecodeRingPosition at;
+  GateUpChunks chunk(layout, kStageBlocks, count);
+
+  const auto multiply_unit = [&](auto share) {
+    using Columns = BlockColumns<kFormat, decltype(share)::value>;
+    const ChosenExpert& chosen = experts[chunk.index];
+    const DecodeStrip epilogue(layer, chosen.expert, chunk.row_block * kStripsPerTile + strip,
+                               lane >> 2);
+    const int32_t token = nth_token(chosen.tokens, Columns::token(lane));
+    const uint32_t row = x + static_cast<uint32_t>(max(token, 0) * row_bytes);
+    Columns columns(lane, token >= 0);
+    bool ends = false;
+    while (!ends) {
+      mbarrier_wait(ring.full(at.stage), at.parity);
+      multiply_stage(columns, ring.stage(at.stage), row + static_cast<uint32_t>(chunk.k) * 128,
+                     chunk.blocks, strip);
+      mbarrier_arrive(ring.empty(at.stage));
+      at.advance(ring.stages);
+      ends = chunk.ends();
+      chunk.advance();
+    }
+    float d[2 * Columns::kLaneTokens];
+    columns.finish(d);
+    if (Columns::kLaneTokens == 1 && (lane & 1) != 0) return;  // the lane beside has the same
+#pragma unroll
+    for (int i = 0; i < Columns::kLaneTokens; ++i) {
+      const int32_t to = nth_token(chosen.tokens, Columns::first_token(lane) + i);
+      if (to < 0) continue;
+      epilogue.activate(to, chosen.slot[to], d[i], d[Columns::kLaneTokens + i],
+                        [&](int64_t h_row, int32_t feature, float value) {
+                          layer.h[h_row + fragment_offset(feature)] =
+                              round_bf16(value * kTokenScale);
+                        });
+    }
+  };
+  while (chunk.valid()) {
+    with_share(__popc(experts[chunk.index].tokens), multiply_unit);
+    __syncwarp();
+  }
+#endif
+}
+
+template <int kFormat>
+__global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
+    sm90_decode_down(const __grid_constant__ Sm90DecodeLayer layer) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  constexpr int kStageBlocks = kDecodeStageBlocks;
+  constexpr int32_t kRowBytes = decode_row_bytes(kStageBlocks * kTileK);
+  extern __shared__ __align__(128) uint8_t shared[];
+  __shared__ int32_t count;
+  const auto tokens = static_cast<int32_t>(layer.routing.tokens);
+  const DecodeShared parts = down_shared(kFormat, tokens, layer.epilogue.slots, layer.stages);
+  const DecodeRing ring = {shared, shared_address(shared + parts.barriers),
+                           static_cast<uint32_t>(layer.stages),
+                           static_cast<uint32_t>(parts.stage_bytes)};
+  auto* experts = reinterpret_cast<ChosenExpert*>(shared + parts.experts);
+  auto* sums = reinterpret_cast<float*>(shared + parts.sums);
+  auto* base = reinterpret_cast<float*>(shared + parts.base);
+  const WeightLayout& layout = layer.down_layout;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  // This block's share of the cluster's outputs: [token][rows].
+  const auto blocks = static_cast<int32_t>(cluster_size());
+  const auto rank = static_cast<int32_t>(cluster_rank());
+  const int32_t rows = kTileRows / blocks;
+  const int32_t first_row = static_cast<int32_t>(blockIdx.x) * rows;
+  const int32_t outputs = tokens * rows;
+
+  if (warp == kStripsPerTile) {
+    // The routing is older than the kernel before this one.
+    const int32_t found = list_experts(layer.routing, experts, lane, [&] {
+      if (lane != 0) return;
+      ring.init();
+      mbarrier_arrive_expect(ring.extra(), static_cast<uint32_t>(tokens * kTileRows * 4));
+    });
+    const DownChunks first(layout, kStageBlocks, found);
+    DownChunks chunk = first;
+    const auto token_bytes = [&](const DownChunks& c) {
+      return __popc(experts[c.index].tokens) * c.blocks * kTileK * 2;
+    };
+    const auto copy_tokens = [&](uint32_t stage, const DownChunks& c) {
+      const ChosenExpert& chosen = experts[c.index];
+      uint32_t to = shared_address(ring.stage(stage) + parts.tokens);
+      for (uint32_t left = chosen.tokens; left != 0; left &= left - 1) {
+        const int32_t token = __ffs(static_cast<int>(left)) - 1;
+        const int64_t pair =
+            static_cast<int64_t>(token) * layer.epilogue.slots + chosen.slot[token];
+        copy_bulk(to, layer.h + pair * layer.intermediate + c.k * kTileK,
+                  static_cast<uint32_t>(c.blocks * kTileK * 2), ring.full(stage));
+        to += kRowBytes;
+      }
+    };
+    if (lane == 0) {
+      count = found;
+      for (uint32_t s = 0; s < ring.stages && chunk.valid(); ++s, chunk.advance()) {
+        copy_weights(ring, s, chunk, experts, layer.down, layout, token_bytes(chunk));
+      }
+    }
+    cluster_sync();
+    if (lane == 0) {
+      grid_dependency_wait();
+      grid_dependency_launch();
+      uint32_t s = 0;
+      for (DownChunks filled = first; filled.position != chunk.position; filled.advance()) {
+        copy_tokens(s++, filled);
+      }
+      DecodeRingPosition at;
+      at.parity = 1;
+      for (; chunk.valid(); chunk.advance()) {
+        mbarrier_wait(ring.empty(at.stage), at.parity ^ 1);
+        copy_weights(ring, at.stage, chunk, experts, layer.down, layout, token_bytes(chunk));
+        copy_tokens(at.stage, chunk);
+        at.advance(ring.stages);
+      }
+    }
+    return;
+  }
+
+  cluster_sync();  // barriers of all blocks are ready
+  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < count; i += kDecodeConsumers) {
+    experts[i].scale = layer.epilogue.scalars[experts[i].expert].down;
+  }
+  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < outputs; i += kDecodeConsumers) {
+    const int32_t token = i / rows;
+    const int32_t feature = first_row + i % rows;
+    float sum = 0.0f;
+    if (feature < layer.hidden) {
+      if (layer.addend != nullptr) {
+        sum = layer.addend[static_cast<int64_t>(token) * layer.hidden + feature];
+      }
+      if (layer.down_bias != nullptr) {
+        for (int32_t e = 0; e < count; ++e) {
+          if ((experts[e].tokens >> token & 1) == 0) continue;
+          sum += experts[e].weight[token] *
+                 layer.down_bias[static_cast<int64_t>(experts[e].expert) * layer.hidden + feature];
+        }
+      }
+    }
+    base[i] = sum;
+  }
+  consumers_sync();
+
+  const int strip = warp;
+  // This warp's sums of 16 rows; strip rows g and g + 8 are features 2g and 2g + 1.
+  auto* own = reinterpret_cast<float2*>(shared + parts.own) + warp * tokens * 8;
+  for (int32_t i = lane; i < tokens * 8; i += 32) own[i] = make_float2(0.0f, 0.0f);
+  __syncwarp();
+  DecodeRingPosition at;
+  DownChunks chunk(layout, kStageBlocks, count);
+
+  const auto multiply_expert = [&](auto share) {
+    using Columns = BlockColumns<kFormat, decltype(share)::value>;
+    const ChosenExpert& chosen = experts[chunk.index];
+    const int32_t row = Columns::token(lane);
+    const bool has_token = row < __popc(chosen.tokens);
+    const uint32_t h = static_cast<uint32_t>(parts.tokens + (has_token ? row : 0) * kRowBytes);
+    Columns columns(lane, has_token);
+    bool ends = false;
+    while (!ends) {
+      mbarrier_wait(ring.full(at.stage), at.parity);
+      multiply_stage(columns, ring.stage(at.stage), shared_address(ring.stage(at.stage)) + h,
+                     chunk.blocks, strip);
+      mbarrier_arrive(ring.empty(at.stage));
+      at.advance(ring.stages);
+      ends = chunk.ends();
+      chunk.advance();
+    }
+    float d[2 * Columns::kLaneTokens];
+    columns.finish(d);
+    if (Columns::kLaneTokens == 1 && (lane & 1) != 0) return;  // the lane beside has the same
+#pragma unroll
+    for (int i = 0; i < Columns::kLaneTokens; ++i) {
+      const int32_t to = nth_token(chosen.tokens, Columns::first_token(lane) + i);
+      if (to < 0) continue;
+      const float weight = chosen.weight[to] * chosen.scale;
+      float2& sum = own[to * 8 + (lane >> 2)];
+      sum.x += d[i] * weight;
+      sum.y += d[Columns::kLaneTokens + i] * weight;
+    }
+  };
+  while (chunk.valid()) {
+    with_share(__popc(experts[chunk.index].tokens), multiply_expert);
+    __syncwarp();
+  }
+
+  // To the block that has these features.
+  for (int32_t i = lane; i < tokens * 8; i += 32) {
+    const int32_t row = strip * kStripRows + i % 8 * 2;
+    const auto owner = static_cast<uint32_t>(row / rows);
+    const float* to = sums + rank * outputs + i / 8 * rows + row % rows;
+    store_cluster_async(cluster_address(shared_address(to), owner), own[i].x, own[i].y,
+                        cluster_address(ring.extra(), owner));
+  }
+  mbarrier_wait(ring.extra(), 0);
+  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < outputs; i += kDecodeConsumers) {
+    float sum = base[i];
+    for (int32_t part = 0; part < blocks; ++part) sum += sums[part * outputs + i];
+    const int32_t feature = first_row + i % rows;
+    if (feature >= layer.hidden) continue;
+    const int64_t out = static_cast<int64_t>(i / rows) * layer.hidden + feature;
+    if (layer.output_f32) {
+      static_cast<float*>(layer.output)[out] = sum;
+    } else {
+      static_cast<uint16_t*>(layer.output)[out] = round_bf16(sum);
+    }
+  }
+#endif
+}
+
+}  // namespace moe4j::cuda
