@@ -92,7 +92,7 @@ struct Int8Tile {
     for (int64_t chunk = 0; chunk < num_chunks; ++chunk) {
       const Elements<kTokens> x = {elements};
       prefetch<kChunkBytes, 1>(panel + kPrefetchChunks * kChunkBytes, 0);
-#pragma GCC unroll 1
+#pragma GCC unroll 4
       for (int block = 0; block < kChunkK / kBlock; ++block) {
         __m512i sum[kTokens][kHalves];
 #pragma GCC unroll 8
