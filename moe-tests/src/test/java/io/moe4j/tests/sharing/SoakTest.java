@@ -37,6 +37,7 @@ class SoakTest {
     }
     List<String> lines = Files.readAllLines(out);
     assertEquals(0, soak.exitValue(), () -> String.join("\n", lines));
-    assertEquals(List.of("the same bits, nothing left"), lines);
+    // Before it, JDK 24 and later warn of native code.
+    assertEquals("the same bits, nothing left", lines.get(lines.size() - 1));
   }
 }
