@@ -22,15 +22,8 @@ constexpr Tactic kRows[] = {
   {name, Family::kSm80Grouped, 0, tokens, (warps) * (strips)*kStripRows, 1, 0, 0},
 #define MOE4J_DECODE(name, split) {name, Family::kDecode, 0, kDecodeTokens, 0, split, 0, 0},
 #include "tactics/sm80.def"
-#define MOE4J_SM90_GROUPED(name, blocks, warpgroups, row_blocks, stage_blocks, stages, ...) \
-  {name,                                                                                    \
-   Family::kSm90Grouped,                                                                    \
-   0,                                                                                       \
-   last_of({__VA_ARGS__}),                                                                  \
-   (warpgroups) * (row_blocks)*kTileRows,                                                   \
-   1,                                                                                       \
-   0,                                                                                       \
-   0},
+#define MOE4J_SM90_GROUPED(name, blocks, warpgroups, stage_blocks, stages, ...) \
+  {name, Family::kSm90Grouped, 0, last_of({__VA_ARGS__}), (warpgroups)*kTileRows, 1, 0, 0},
 #include "tactics/sm90.def"
 #define MOE4J_SM90_FP8(name, blocks, consumers, stages, ...) \
   {name, Family::kSm90Fp8, 0, last_of({__VA_ARGS__}), (consumers)*kTileRows, 1, 0, 0},
@@ -141,7 +134,7 @@ int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens, int32_t com
                                         : per_expert <= 18  ? 32
                                         : per_expert <= 48  ? 64
                                         : per_expert <= 80  ? 96
-                                        : per_expert <= 400 ? 144
+                                        : per_expert <= 400 ? 160
                                                             : 256);
 }
 

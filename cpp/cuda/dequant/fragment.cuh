@@ -56,6 +56,20 @@ struct Fragment<MOE4J_FORMAT_NVFP4> {
     uint2 scales;  // of rows g and g + 8
   };
 
+  /** Where a lane's codes and scales lie in a tile. */
+  static __device__ __forceinline__ uint32_t codes_offset(int strip, int lane) {
+    return strip * kLayout.code_bytes + lane * 16;
+  }
+  static __device__ __forceinline__ uint32_t scales_offset(int strip, int lane) {
+    return kStripsPerTile * kLayout.code_bytes + strip * kLayout.scale_bytes + (lane >> 2) * 8;
+  }
+
+  /** From the shared addresses of a lane's codes and scales. */
+  static __device__ __forceinline__ Packed load_shared(uint32_t codes, uint32_t scales) {
+    return {*static_cast<const uint4*>(__cvta_shared_to_generic(codes)),
+            *static_cast<const uint2*>(__cvta_shared_to_generic(scales))};
+  }
+
   static __device__ __forceinline__ Packed load_global(const uint8_t* tile, int strip, int lane) {
     return {load_streaming_16(tile + strip * kLayout.code_bytes + lane * 16),
             load_streaming_8(tile + kStripsPerTile * kLayout.code_bytes +
@@ -92,6 +106,20 @@ struct Fragment<MOE4J_FORMAT_MXFP4> {
     uint32_t scales;  // bytes 0, 1 of row g; 2, 3 of row g + 8
   };
 
+  /** Where a lane's codes and scales lie in a tile. */
+  static __device__ __forceinline__ uint32_t codes_offset(int strip, int lane) {
+    return strip * kLayout.code_bytes + lane * 16;
+  }
+  static __device__ __forceinline__ uint32_t scales_offset(int strip, int lane) {
+    return kStripsPerTile * kLayout.code_bytes + strip * kLayout.scale_bytes + (lane >> 2) * 4;
+  }
+
+  /** From the shared addresses of a lane's codes and scales. */
+  static __device__ __forceinline__ Packed load_shared(uint32_t codes, uint32_t scales) {
+    return {*static_cast<const uint4*>(__cvta_shared_to_generic(codes)),
+            *static_cast<const uint32_t*>(__cvta_shared_to_generic(scales))};
+  }
+
   static __device__ __forceinline__ Packed load_global(const uint8_t* tile, int strip, int lane) {
     return {load_streaming_16(tile + strip * kLayout.code_bytes + lane * 16),
             load_streaming_4(tile + kStripsPerTile * kLayout.code_bytes +
@@ -123,6 +151,24 @@ struct Fragment<MOE4J_FORMAT_BF16> {
   struct Packed {
     uint4 registers[4];  // for each 16 K
   };
+
+  /** Where a lane's codes and scales lie in a tile. */
+  static __device__ __forceinline__ uint32_t codes_offset(int strip, int lane) {
+    return strip * kLayout.code_bytes + lane * 16;
+  }
+  static __device__ __forceinline__ uint32_t scales_offset(int /*strip*/, int /*lane*/) {
+    return 0;
+  }
+
+  /** From the shared addresses of a lane's codes and scales. */
+  static __device__ __forceinline__ Packed load_shared(uint32_t codes, uint32_t /*scales*/) {
+    Packed packed;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      packed.registers[j] = *static_cast<const uint4*>(__cvta_shared_to_generic(codes + j * 512));
+    }
+    return packed;
+  }
 
   static __device__ __forceinline__ Packed load_global(const uint8_t* tile, int strip, int lane) {
     Packed packed;

@@ -5,12 +5,13 @@
 
 namespace moe4j::cuda {
 
-/** 1 / (1 + 2^(-x log2 e)): the two approximations, without the care for subnormals. */
-__device__ __forceinline__ float sigmoid(float x) {
-  constexpr float kLog2E = 1.44269504f;
+inline constexpr float kLog2E = 1.44269504f;
+
+/** 1 / (1 + 2^-x): the two approximations, without the care for subnormals. */
+__device__ __forceinline__ float sigmoid_base2(float x) {
   float power;
   float inverse;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(-kLog2E * x));
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(-x));
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(1.0f + power));
   return inverse;
 }
@@ -30,14 +31,14 @@ __device__ __forceinline__ float clamp_below(float x, float limit) {
 __device__ __forceinline__ float activate_swiglu(const ExpertScalars& expert, float g, float u) {
   g = clamp_above(g, expert.limit);
   u = clamp_below(clamp_above(u, expert.limit), -expert.limit);
-  return g * sigmoid(expert.alpha * g) * (u + expert.beta);
+  return g * sigmoid_base2(kLog2E * expert.alpha * g) * (u + expert.beta);
 }
 
 __device__ __forceinline__ float activate_gated(int32_t activation, const ExpertScalars& expert,
                                                 float g, float u) {
   if (activation == MOE4J_SITU) {
     return expert.beta * tanhf(__fdividef(u, expert.beta)) * expert.alpha *
-           tanhf(__fdividef(g, expert.alpha)) * sigmoid(g);
+           tanhf(__fdividef(g, expert.alpha)) * sigmoid_base2(kLog2E * g);
   }
   if (activation == MOE4J_GEGLU) {
     constexpr float kSqrtHalf = 0.70710678f;

@@ -23,6 +23,47 @@ __device__ __forceinline__ uint16_t round_bf16(float value) {
 }
 
 /**
+ * What a thread's two strip rows are multiplied by, and added. It comes from far: wide kernels load
+ * it before their main loop, where nobody waits for it.
+ */
+template <Projection kProjection>
+struct StripRows {
+  float scales[2];
+  float biases[2];
+
+  __device__ __forceinline__ StripRows(const Epilogue& epilogue, const ExpertScalars& scalars,
+                                       int32_t expert, int32_t strip, int lane) {
+    const int g = lane >> 2;
+    const bool gated = kProjection == Projection::kGateUp && epilogue.gated;
+    float scale = epilogue.activation_scale;
+    if (epilogue.expert_scales) {
+      scale *= kProjection == Projection::kGateUp ? scalars.input : scalars.intermediate;
+    }
+    scales[0] = scale * (kProjection == Projection::kGateUp ? scalars.gate : scalars.down);
+    scales[1] = gated ? scale * scalars.up : scales[0];
+    if (epilogue.row_scales != nullptr) {
+      const float* row_scales =
+          epilogue.row_scales + expert * epilogue.weight_rows + strip * kStripRows + g;
+      scales[0] *= row_scales[0];
+      scales[1] *= row_scales[8];
+    }
+    const int64_t bias_row = static_cast<int64_t>(expert) * epilogue.features;
+    const float* sources[2] = {epilogue.bias, gated ? epilogue.up_bias : epilogue.bias};
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int32_t feature = feature_of(gated, strip, g, i);
+      const bool has = sources[i] != nullptr && feature < epilogue.features;
+      biases[i] = has ? sources[i][bias_row + feature] : 0.0f;
+    }
+  }
+
+  /** The feature of strip row g (i = 0) or g + 8 (i = 1). */
+  static __device__ __forceinline__ int32_t feature_of(bool gated, int32_t strip, int g, int i) {
+    return gated ? strip * 8 + g : strip * kStripRows + 2 * g + i;
+  }
+};
+
+/**
  * The epilogue of one strip of one tile: rows [row_begin, row_begin + row_count) of one expert, as
  * one thread sees it. All of a warp's threads call store() together.
  *
@@ -35,36 +76,24 @@ class StripEpilogue {
  public:
   __device__ __forceinline__ StripEpilogue(const Epilogue& epilogue, const Tile& tile,
                                            int32_t strip, int lane)
+      : StripEpilogue(epilogue, epilogue.scalars[tile.expert],
+                      {epilogue, epilogue.scalars[tile.expert], tile.expert, strip, lane}, tile,
+                      strip, lane) {}
+
+  __device__ __forceinline__ StripEpilogue(const Epilogue& epilogue, const ExpertScalars& scalars,
+                                           const StripRows<kProjection>& rows, const Tile& tile,
+                                           int32_t strip, int lane)
       : epilogue_(epilogue),
-        scalars_(epilogue.scalars[tile.expert]),
+        scalars_(scalars),
+        rows_(rows),
         row_begin_(tile.row_begin),
         storage_begin_(tile.storage_begin),
         column_((lane & 3) * 2),
         row_count_(tile.row_count),
         odd_((lane & 4) != 0) {
-    const int g = lane >> 2;
     const bool gated = kProjection == Projection::kGateUp && epilogue.gated;
-    features_[0] = gated ? strip * 8 + g : strip * kStripRows + 2 * g;
-    features_[1] = gated ? features_[0] : features_[0] + 1;
-    float scale = epilogue.activation_scale;
-    if (epilogue.expert_scales) {
-      scale *= kProjection == Projection::kGateUp ? scalars_.input : scalars_.intermediate;
-    }
-    scales_[0] = scale * (kProjection == Projection::kGateUp ? scalars_.gate : scalars_.down);
-    scales_[1] = gated ? scale * scalars_.up : scales_[0];
-    if (epilogue.row_scales != nullptr) {
-      const float* row_scales =
-          epilogue.row_scales + tile.expert * epilogue.weight_rows + strip * kStripRows + g;
-      scales_[0] *= row_scales[0];
-      scales_[1] *= row_scales[8];
-    }
-    const int64_t bias_row = static_cast<int64_t>(tile.expert) * epilogue.features;
-    const float* biases[2] = {epilogue.bias, gated ? epilogue.up_bias : epilogue.bias};
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const bool has = biases[i] != nullptr && features_[i] < epilogue.features;
-      biases_[i] = has ? biases[i][bias_row + features_[i]] : 0.0f;
-    }
+    features_[0] = StripRows<kProjection>::feature_of(gated, strip, lane >> 2, 0);
+    features_[1] = StripRows<kProjection>::feature_of(gated, strip, lane >> 2, 1);
     if (kProjection == Projection::kGateUp) {
       // Tiles begin at multiples of 8 rows: the chunk's place is the same in all groups of 8.
       mine_ = column_ + (odd_ ? 1 : 0);
@@ -129,7 +158,7 @@ class StripEpilogue {
  private:
   template <int kRow>
   __device__ __forceinline__ float scaled(float value) const {
-    return value * scales_[kRow] + biases_[kRow];
+    return value * rows_.scales[kRow] + rows_.biases[kRow];
   }
 
   template <int kRow>
@@ -183,9 +212,8 @@ class StripEpilogue {
 
   const Epilogue& epilogue_;
   ExpertScalars scalars_;
+  StripRows<kProjection> rows_;
   int32_t features_[2];  // of strip rows g and g + 8
-  float scales_[2];
-  float biases_[2];
   int32_t row_begin_;
   int32_t storage_begin_;
   int32_t column_;  // of d[0], in each group of 8
@@ -196,11 +224,11 @@ class StripEpilogue {
   int64_t stride_;  // and bytes to the next group (GEMM1) or row (GEMM2)
 };
 
-/** Stores the accumulators of one strip, kColumnTiles x 4 of them; destroys `d`. */
+/** Stores the accumulators of one strip, kColumnTiles x 4 of them. */
 template <int kColumnTiles, Projection kProjection>
 __device__ __forceinline__ void store_columns(const Epilogue& options,
                                               StripEpilogue<kProjection>& epilogue,
-                                              int32_t row_count, float* d) {
+                                              int32_t row_count, const float* d) {
   if (StripEpilogue<kProjection>::is_common(options)) {
 #pragma unroll
     for (int n = 0; n < kColumnTiles; ++n) {
@@ -208,13 +236,13 @@ __device__ __forceinline__ void store_columns(const Epilogue& options,
     }
     return;
   }
-#pragma unroll 1
-  for (int n = 0; n < kColumnTiles; ++n) {
-    epilogue.store_any(n, d);
+  // Registers have no run-time index. Local memory has, and the rare case then needs no registers
+  // that the common one would have to spill for.
+  float held[kColumnTiles * 4];
 #pragma unroll
-    for (int i = 0; i + 4 < kColumnTiles * 4; ++i)
-      d[i] = d[i + 4];  // registers have no run-time index
-  }
+  for (int i = 0; i < kColumnTiles * 4; ++i) held[i] = d[i];
+#pragma unroll 1
+  for (int n = 0; n < kColumnTiles; ++n) epilogue.store_any(n, held + n * 4);
 }
 
 }  // namespace moe4j::cuda

@@ -1,4 +1,4 @@
-#include "cuda/gemm/sm90_fp8_grouped.cuh"
+#include "cuda/gemm/sm90_grouped.cuh"
 
 #include "cuda/gemm/instances.hpp"
 
@@ -6,9 +6,8 @@ namespace moe4j::cuda {
 
 template <Projection kProjection>
 GroupedInstance sm90_fp8_grouped_instance(int row) {
-#define MOE4J_SM90_FP8(name, ...)                                  \
-  {sm90_fp8_grouped_gemm<kProjection, Sm90Fp8Config<__VA_ARGS__>>, \
-   Sm90Fp8Config<__VA_ARGS__>::kThreads, Sm90Fp8Config<__VA_ARGS__>::kSharedBytes},
+#define MOE4J_SM90_FP8(name, blocks, consumers, stages, ...) \
+  sm90_instance<kProjection, Sm90Config<Fp8Operand, blocks, consumers, 2, stages, __VA_ARGS__>>(),
   static const GroupedInstance instances[] = {
 #include "tactics/sm90_fp8.def"
   };

@@ -6,10 +6,8 @@ namespace moe4j::cuda {
 
 template <int kFormat, Projection kProjection>
 GroupedInstance sm90_grouped_instance(int row) {
-#define MOE4J_SM90_GROUPED(name, ...)                                         \
-  {sm90_grouped_gemm<kFormat, kProjection, Sm90Config<kFormat, __VA_ARGS__>>, \
-   Sm90Config<kFormat, __VA_ARGS__>::kThreads,                                \
-   Sm90Config<kFormat, __VA_ARGS__>::shared_bytes(Fragment<kFormat>::kTileBytes)},
+#define MOE4J_SM90_GROUPED(name, ...) \
+  sm90_instance<kProjection, Sm90Config<Bf16Operand<kFormat>, __VA_ARGS__>>(),
   static const GroupedInstance instances[] = {
 #include "tactics/sm90.def"
   };

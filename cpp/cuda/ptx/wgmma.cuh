@@ -53,10 +53,11 @@ template <int kTokens>
 __device__ void wgmma_m64k16(float* d, const uint32_t (&a)[4], uint64_t b);
 
 template <int kTokens>
-__device__ void wgmma_m64k32_e4m3(float (&d)[kTokens / 2], const uint32_t (&a)[4], uint64_t b);
+__device__ void wgmma_m64k32_e4m3(float* d, const uint32_t (&a)[4], uint64_t b);
 
 // clang-format off
-// Register names and operands, 8 accumulators (16 columns) a group.
+// Register names and operands, 8 accumulators (16 columns) a group; 120 and 136 columns end with half
+// of one.
 #define MOE4J_N0 "%0, %1, %2, %3, %4, %5, %6, %7"
 #define MOE4J_N1 "%8, %9, %10, %11, %12, %13, %14, %15"
 #define MOE4J_N2 "%16, %17, %18, %19, %20, %21, %22, %23"
@@ -76,6 +77,9 @@ __device__ void wgmma_m64k32_e4m3(float (&d)[kTokens / 2], const uint32_t (&a)[4
 #define MOE4J_D(i)                                                                             \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
       "+f"(d[i + 6]), "+f"(d[i + 7])
+#define MOE4J_HALF_N7 "%56, %57, %58, %59"
+#define MOE4J_HALF_N8 "%64, %65, %66, %67"
+#define MOE4J_HALF_D(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define MOE4J_NAMES_16 MOE4J_N0
 #define MOE4J_NAMES_32 MOE4J_NAMES_16 ", " MOE4J_N1
 #define MOE4J_NAMES_48 MOE4J_NAMES_32 ", " MOE4J_N2
@@ -83,7 +87,9 @@ __device__ void wgmma_m64k32_e4m3(float (&d)[kTokens / 2], const uint32_t (&a)[4
 #define MOE4J_NAMES_80 MOE4J_NAMES_64 ", " MOE4J_N4
 #define MOE4J_NAMES_96 MOE4J_NAMES_80 ", " MOE4J_N5
 #define MOE4J_NAMES_112 MOE4J_NAMES_96 ", " MOE4J_N6
+#define MOE4J_NAMES_120 MOE4J_NAMES_112 ", " MOE4J_HALF_N7
 #define MOE4J_NAMES_128 MOE4J_NAMES_112 ", " MOE4J_N7
+#define MOE4J_NAMES_136 MOE4J_NAMES_128 ", " MOE4J_HALF_N8
 #define MOE4J_NAMES_144 MOE4J_NAMES_128 ", " MOE4J_N8
 #define MOE4J_NAMES_160 MOE4J_NAMES_144 ", " MOE4J_N9
 #define MOE4J_NAMES_176 MOE4J_NAMES_160 ", " MOE4J_N10
@@ -99,7 +105,9 @@ __device__ void wgmma_m64k32_e4m3(float (&d)[kTokens / 2], const uint32_t (&a)[4
 #define MOE4J_OPERANDS_80 MOE4J_OPERANDS_64, MOE4J_D(32)
 #define MOE4J_OPERANDS_96 MOE4J_OPERANDS_80, MOE4J_D(40)
 #define MOE4J_OPERANDS_112 MOE4J_OPERANDS_96, MOE4J_D(48)
+#define MOE4J_OPERANDS_120 MOE4J_OPERANDS_112, MOE4J_HALF_D(56)
 #define MOE4J_OPERANDS_128 MOE4J_OPERANDS_112, MOE4J_D(56)
+#define MOE4J_OPERANDS_136 MOE4J_OPERANDS_128, MOE4J_HALF_D(64)
 #define MOE4J_OPERANDS_144 MOE4J_OPERANDS_128, MOE4J_D(64)
 #define MOE4J_OPERANDS_160 MOE4J_OPERANDS_144, MOE4J_D(72)
 #define MOE4J_OPERANDS_176 MOE4J_OPERANDS_160, MOE4J_D(80)
@@ -120,7 +128,7 @@ __device__ void wgmma_m64k32_e4m3(float (&d)[kTokens / 2], const uint32_t (&a)[4
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                    \
   }                                                                                               \
   template <>                                                                                     \
-  __device__ __forceinline__ void wgmma_m64k32_e4m3<N>(float (&d)[N / 2], const uint32_t(&a)[4],  \
+  __device__ __forceinline__ void wgmma_m64k32_e4m3<N>(float* d, const uint32_t(&a)[4],           \
                                                        uint64_t b) {                              \
     asm volatile(                                                                                 \
         "wgmma.mma_async.sync.aligned.m64n" #N "k32.f32.e4m3.e4m3 {" MOE4J_NAMES_##N "}, {" A0    \
@@ -136,7 +144,9 @@ MOE4J_WGMMA(64, "%32", "%33", "%34", "%35", "%36")
 MOE4J_WGMMA(80, "%40", "%41", "%42", "%43", "%44")
 MOE4J_WGMMA(96, "%48", "%49", "%50", "%51", "%52")
 MOE4J_WGMMA(112, "%56", "%57", "%58", "%59", "%60")
+MOE4J_WGMMA(120, "%60", "%61", "%62", "%63", "%64")
 MOE4J_WGMMA(128, "%64", "%65", "%66", "%67", "%68")
+MOE4J_WGMMA(136, "%68", "%69", "%70", "%71", "%72")
 MOE4J_WGMMA(144, "%72", "%73", "%74", "%75", "%76")
 MOE4J_WGMMA(160, "%80", "%81", "%82", "%83", "%84")
 MOE4J_WGMMA(176, "%88", "%89", "%90", "%91", "%92")
@@ -164,6 +174,9 @@ MOE4J_WGMMA(256, "%128", "%129", "%130", "%131", "%132")
 #undef MOE4J_N13
 #undef MOE4J_N14
 #undef MOE4J_N15
+#undef MOE4J_HALF_D
+#undef MOE4J_HALF_N7
+#undef MOE4J_HALF_N8
 #undef MOE4J_NAMES_16
 #undef MOE4J_OPERANDS_16
 #undef MOE4J_NAMES_32
@@ -178,8 +191,12 @@ MOE4J_WGMMA(256, "%128", "%129", "%130", "%131", "%132")
 #undef MOE4J_OPERANDS_96
 #undef MOE4J_NAMES_112
 #undef MOE4J_OPERANDS_112
+#undef MOE4J_NAMES_120
+#undef MOE4J_OPERANDS_120
 #undef MOE4J_NAMES_128
 #undef MOE4J_OPERANDS_128
+#undef MOE4J_NAMES_136
+#undef MOE4J_OPERANDS_136
 #undef MOE4J_NAMES_144
 #undef MOE4J_OPERANDS_144
 #undef MOE4J_NAMES_160
