@@ -94,6 +94,20 @@ std::vector<uint16_t> random_states(int64_t count, uint64_t seed) {
   return states;
 }
 
+/** Logits [tokens, experts] of which a token's largest are those of its ids [tokens, k]. */
+std::vector<float> logits_for(const std::vector<int32_t>& ids, int64_t tokens, int64_t experts,
+                              uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::uniform_real_distribution<float> uniform;
+  std::vector<float> logits(static_cast<size_t>(tokens * experts));
+  for (float& logit : logits) logit = uniform(random);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const size_t token = i * static_cast<size_t>(tokens) / ids.size();
+    logits[token * static_cast<size_t>(experts) + static_cast<size_t>(ids[i])] += 1;
+  }
+  return logits;
+}
+
 }  // namespace
 
 PreparedLayer make_layer(const Device& device, const LayerCase& layer_case,
@@ -140,16 +154,25 @@ BenchLaunch::BenchLaunch(const Device& device, const LayerCase& layer_case,
       weights_(device,
                std::vector<float>(ids.size(), 1.0f / static_cast<float>(layer_case.top_k)).data(),
                static_cast<int64_t>(ids.size())),
+      logits_(device, logits_for(ids, tokens, layer_case.num_experts, seed).data(),
+              tokens * layer_case.num_experts),
       hidden_states_(device, random_states(tokens * layer_case.hidden_size, seed).data(),
                      tokens * layer_case.hidden_size),
       output_(device, tokens * layer_case.hidden_size * 2) {}
 
-moe4j_launch_args BenchLaunch::args(int32_t tactic, const Buffer& workspace) const {
+moe4j_launch_args BenchLaunch::args(int32_t tactic, const Buffer& workspace,
+                                    bool from_logits) const {
   moe4j_launch_args args = default_launch_args(tokens_);
-  args.routing_mode = MOE4J_UNPACKED;
-  args.topk_ids = ids_.as<int32_t>();
-  args.topk_weights = weights_.data();
-  args.topk_weights_dtype = MOE4J_F32;
+  if (from_logits) {
+    args.routing_mode = MOE4J_FROM_LOGITS;
+    args.routing_logits = logits_.data();
+    args.routing_logits_dtype = MOE4J_F32;
+  } else {
+    args.routing_mode = MOE4J_UNPACKED;
+    args.topk_ids = ids_.as<int32_t>();
+    args.topk_weights = weights_.data();
+    args.topk_weights_dtype = MOE4J_F32;
+  }
   args.hidden_states = hidden_states_.data();
   args.output = output_.data();
   args.tactic = tactic;

@@ -18,14 +18,14 @@ struct PreparedLayer {
 PreparedLayer make_layer(const Device& device, const LayerCase& layer_case,
                          int32_t activation_format);
 
-/** One launch: precomputed routing, BF16 hidden states and output. */
+/** One launch: routing as ids and weights and as logits, BF16 hidden states and output. */
 class BenchLaunch {
  public:
   BenchLaunch(const Device& device, const LayerCase& layer_case, const std::vector<int32_t>& ids,
               int64_t tokens, uint64_t seed);
 
   /** With a tactic and a workspace for it. */
-  moe4j_launch_args args(int32_t tactic, const Buffer& workspace) const;
+  moe4j_launch_args args(int32_t tactic, const Buffer& workspace, bool from_logits) const;
 
   int64_t active_experts() const { return active_experts_; }
 
@@ -34,6 +34,7 @@ class BenchLaunch {
   int64_t active_experts_;
   Buffer ids_;
   Buffer weights_;
+  Buffer logits_;
   Buffer hidden_states_;
   Buffer output_;
 };

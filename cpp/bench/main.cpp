@@ -1,4 +1,5 @@
-// Times whole layers with routing precomputed and caches cold; README.md has the commands.
+// Times whole layers with caches cold, and routing precomputed unless asked for; README.md has the
+// commands.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -114,13 +115,14 @@ std::vector<int32_t> choose_tactics(const Options& options, const Device& device
  *  launches over their number. Each caller has a workspace of its own and begins with another
  * launch, so that none finds its weights in the caches for another's sake. */
 double time_callers(const Layer& layer, const std::vector<std::unique_ptr<BenchLaunch>>& launches,
-                    int32_t tactic, const std::vector<Buffer>& workspaces) {
+                    int32_t tactic, const std::vector<Buffer>& workspaces, bool from_logits) {
   std::vector<std::thread> callers;
   const auto begin = std::chrono::steady_clock::now();
   for (size_t caller = 0; caller < workspaces.size(); ++caller) {
     callers.emplace_back([&, caller] {
       for (size_t i = 0; i < kCallerRounds * launches.size(); ++i) {
-        layer.launch(launches[(caller + i) % launches.size()]->args(tactic, workspaces[caller]));
+        layer.launch(launches[(caller + i) % launches.size()]->args(tactic, workspaces[caller],
+                                                                    from_logits));
       }
     });
   }
@@ -141,14 +143,16 @@ Measurement measure(const Options& options, const Device& device, const LaunchTi
   for (const auto& launch : launches) {
     active += static_cast<double>(launch->active_experts()) / static_cast<double>(launches.size());
   }
-  timer.time(layer, launches.back()->args(tactic, workspace));  // workspace pages, sleeping threads
+  const bool from_logits = options.from_logits;
+  // Workspace pages, sleeping threads.
+  timer.time(layer, launches.back()->args(tactic, workspace, from_logits));
   std::vector<double> seconds;
   for (int32_t run = 0; run < options.runs; ++run) {
     if (options.callers > 0) {
-      seconds.push_back(time_callers(layer, launches, tactic, workspaces));
+      seconds.push_back(time_callers(layer, launches, tactic, workspaces, from_logits));
     } else {
       const BenchLaunch& launch = *launches[static_cast<size_t>(run) % launches.size()];
-      seconds.push_back(timer.time(layer, launch.args(tactic, workspace)));
+      seconds.push_back(timer.time(layer, launch.args(tactic, workspace, from_logits)));
     }
   }
   std::sort(seconds.begin(), seconds.end());

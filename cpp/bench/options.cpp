@@ -65,7 +65,7 @@ Skew parse_skew(const std::string& text) {
 const char kUsage[] =
     "moe4j_bench [--layer NAME[,NAME]] [--tokens N[,N]] [--device cpu|cuda:N] [--threads N]\n"
     "            [--max-instruction-set NAME] [--activations bf16|fp8_per_token|int8]\n"
-    "            [--tactic default|all|NAME] [--routing uniform|zipf]\n"
+    "            [--tactic default|all|NAME] [--routing uniform|zipf] [--from-logits]\n"
     "            [--callers N] [--runs N] [--csv FILE] [--ceilings]\n";
 
 Options parse_options(int argc, char** argv) {
@@ -75,6 +75,10 @@ Options parse_options(int argc, char** argv) {
     const std::string option = argv[i];
     if (option == "--ceilings") {
       options.only_ceilings = true;
+      continue;
+    }
+    if (option == "--from-logits") {
+      options.from_logits = true;
       continue;
     }
     if (i + 1 == argc) throw std::invalid_argument(option + ": unknown, or without its value");

@@ -21,8 +21,9 @@ struct Options {
   int32_t activation_format = MOE4J_FORMAT_BF16;
   std::string tactic = "default";  // "default", "all" or a name
   Skew skew = Skew::kUniform;
-  std::string csv;      // a file to append to; empty for none
-  int32_t callers = 0;  // threads whose throughput is timed; 0: launches one by one
+  bool from_logits = false;  // else routing is precomputed
+  std::string csv;           // a file to append to; empty for none
+  int32_t callers = 0;       // threads whose throughput is timed; 0: launches one by one
   int32_t runs = 10;
   bool only_ceilings = false;
 };

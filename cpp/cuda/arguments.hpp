@@ -113,13 +113,17 @@ struct GroupedGemm {
   Epilogue epilogue;
 };
 
-/** The same for few tokens: blocks sort the routing out for themselves. */
-struct NarrowGemm {
-  GroupedGemm gemm;  // without offsets; GEMM1: without tokens
+/** A layer for few tokens, up to GEMM2's output: blocks sort the routing out for themselves. */
+struct NarrowLayer {
+  GroupedGemm gate_up;  // without offsets and tokens
+  GroupedGemm down;     // without offsets
   Routing routing;
-  const uint8_t* rows;  // GEMM1: BF16 [T, K]
+  bool routing_is_input;  // else a kernel of this launch wrote it
+  const uint8_t* rows;    // BF16 [T, K]
   int64_t row_bytes;
-  int32_t* pair_row;  // GEMM1: Permutation's, written for finalize
+  int32_t* pair_row;   // Permutation's, written for finalize
+  int32_t* next_tile;  // 0 at first: counts tiles drawn
+  int32_t* stored;     // [experts], 0 at first: counts tiles of GEMM1 that are in memory
 };
 
 /** A whole layer for up to eight tokens: what the decode kernels need. */

@@ -112,11 +112,16 @@ class CudaLayer final : public Layer {
   bool suits(int32_t id, int64_t tokens) const {
     const Tactic& row = tactic(id);
     if (prepared_->is_fp8() != (row.family == Family::kSm90Fp8)) return false;
-    return family_runs_on(row.family, context_.compute_capability) &&
-           (is_decode(row.family)
-                ? decode_suits(row, desc(), tokens) && plan_.decode_blocks(id, tokens) > 0
-                : plan_.holds_grouped(id)) &&
-           (row.family != Family::kSm90Narrow || narrow_suits(desc(), tokens));
+    if (!family_runs_on(row.family, context_.compute_capability)) return false;
+    switch (row.family) {
+      case Family::kDecode:
+      case Family::kSm90Decode:
+        return decode_suits(row, desc(), tokens) && plan_.decode_blocks(id, tokens) > 0;
+      case Family::kSm90Narrow:
+        return narrow_suits(desc(), tokens) && plan_.narrow_blocks(id, tokens) > 0;
+      default:
+        return plan_.holds_grouped(id);
+    }
   }
 
   Status check(int32_t id, int64_t tokens) const {

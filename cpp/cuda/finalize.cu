@@ -96,9 +96,10 @@ __global__ void __launch_bounds__(kThreads)
       static_cast<int32_t>(blockIdx.x % static_cast<unsigned>(feature_blocks));
   const int32_t slots = args.routing.slots();
   const auto tokens = static_cast<int32_t>(min(int64_t{group}, args.routing.tokens - first_token));
-  // Routing and permutation are older than the kernel right before this one.
+  // The routing is older than the kernel right before this one; the permutation was written before
+  // that one let this one start, but perhaps after this multiprocessor's L1 had seen the place.
   for (int32_t i = static_cast<int32_t>(threadIdx.x); i < tokens * slots; i += kThreads) {
-    rows[i] = args.pair_row[first_token * slots + i];
+    rows[i] = __ldcg(args.pair_row + first_token * slots + i);
     weights[i] = slot_weight(args.routing, first_token + i / slots, i % slots);
   }
   __syncthreads();

@@ -51,6 +51,9 @@ Status prepare_permute(int32_t* max_experts);
 void launch_permute(Chain& chain, const Routing& routing, int32_t* chunk_counts,
                     const Permutation& permutation);
 
+/** Zeroes counters for the kernels that follow. */
+void launch_clear(Chain& chain, int32_t* counters, int32_t count);
+
 struct Finalize {
   Routing routing;
   const int32_t* pair_row;

@@ -155,6 +155,14 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
   });
 }
 
+constexpr int kClearThreads = 256;
+
+__global__ void __launch_bounds__(kClearThreads) clear(int32_t* counters, int32_t count) {
+  grid_dependency_wait();
+  grid_dependency_launch();
+  for (auto i = static_cast<int32_t>(threadIdx.x); i < count; i += kClearThreads) counters[i] = 0;
+}
+
 }  // namespace
 
 Status kernel_architecture(int32_t* architecture) {
@@ -178,6 +186,10 @@ Status prepare_permute(int32_t* max_experts) {
 }
 
 int32_t permute_chunks(int64_t tokens) { return ceil_div(tokens, chunk_tokens(tokens)); }
+
+void launch_clear(Chain& chain, int32_t* counters, int32_t count) {
+  chain.launch("clear", clear, dim3(1), kClearThreads, 0, counters, count);
+}
 
 void launch_permute(Chain& chain, const Routing& routing, int32_t* chunk_counts,
                     const Permutation& permutation) {

@@ -13,7 +13,7 @@ namespace moe4j::cuda {
 namespace {
 
 /** Raised when kernels change enough that tunings of older ones mislead. */
-constexpr uint64_t kTacticVersion = 1;
+constexpr uint64_t kTacticVersion = 2;
 
 constexpr int32_t last_of(std::initializer_list<int32_t> values) { return *(values.end() - 1); }
 
@@ -174,15 +174,9 @@ GroupedInstance grouped_instance(const Tactic& tactic, int32_t weight_format,
   });
 }
 
-NarrowInstance narrow_instance(const Tactic& tactic, int32_t weight_format,
-                               Projection projection) noexcept {
-  const bool down = projection == Projection::kDown;
-  if (weight_format == MOE4J_FORMAT_NVFP4) {
-    return down ? sm90_narrow_instance<MOE4J_FORMAT_NVFP4, Projection::kDown>(tactic.row)
-                : sm90_narrow_instance<MOE4J_FORMAT_NVFP4, Projection::kGateUp>(tactic.row);
-  }
-  return down ? sm90_narrow_instance<MOE4J_FORMAT_MXFP4, Projection::kDown>(tactic.row)
-              : sm90_narrow_instance<MOE4J_FORMAT_MXFP4, Projection::kGateUp>(tactic.row);
+NarrowInstance narrow_instance(const Tactic& tactic, int32_t weight_format) noexcept {
+  return weight_format == MOE4J_FORMAT_NVFP4 ? sm90_narrow_instance<MOE4J_FORMAT_NVFP4>(tactic.row)
+                                             : sm90_narrow_instance<MOE4J_FORMAT_MXFP4>(tactic.row);
 }
 
 DecodeKernel decode_gate_up_kernel(const Tactic& tactic, int32_t weight_format) noexcept {

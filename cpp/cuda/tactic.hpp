@@ -54,8 +54,7 @@ int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens, int32_t com
 
 GroupedInstance grouped_instance(const Tactic& tactic, int32_t weight_format,
                                  Projection projection) noexcept;
-NarrowInstance narrow_instance(const Tactic& tactic, int32_t weight_format,
-                               Projection projection) noexcept;
+NarrowInstance narrow_instance(const Tactic& tactic, int32_t weight_format) noexcept;
 DecodeKernel decode_gate_up_kernel(const Tactic& tactic, int32_t weight_format) noexcept;
 DecodeKernel decode_down_kernel(int32_t weight_format) noexcept;
 /** FP4 weights only. */

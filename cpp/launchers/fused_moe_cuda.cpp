@@ -34,6 +34,7 @@ struct Workspace {
   int32_t* ids;           // [T, k] routing from logits
   float* weights;         // [T, k]
   int32_t* chunk_counts;  // of the permutation
+  int32_t* counters;      // NarrowLayer's: next_tile, then stored [experts]
   Permutation permutation;
   TiledRows x;          // [rows, H]
   TiledRows h;          // [rows, I]
@@ -62,6 +63,7 @@ Workspace carve(const moe4j_layer_desc& desc, bool fp8, int64_t tokens, void* me
   take(w.ids, tokens * desc.top_k);
   take(w.weights, tokens * desc.top_k);
   take(w.chunk_counts, int64_t{permute_chunks(tokens)} * experts);
+  take(w.counters, 1 + experts);
   take(w.permutation.offsets, experts + 1);
   take(w.permutation.row_token, rows);
   take(w.permutation.row_storage, rows);
@@ -151,15 +153,16 @@ class FusedMoe {
   }
 
   Status run() {
-    if (args_.routing_mode == MOE4J_FROM_LOGITS) route();
     const Tactic& chosen = tactic(args_.tactic);
+    const bool is_narrow = chosen.family == Family::kSm90Narrow && narrow_can_run();
+    if (is_narrow) launch_clear(chain_, workspace_.counters, 1 + layer_.experts());
+    if (args_.routing_mode == MOE4J_FROM_LOGITS) route();
     if (chosen.family == Family::kDecode && decode_can_run()) {
       decode(chosen);
     } else if (chosen.family == Family::kSm90Decode && decode_can_run()) {
       sm90_decode(chosen);
-    } else if (chosen.family == Family::kSm90Narrow && narrow_can_run()) {
-      narrow(Projection::kGateUp, gate_up());
-      narrow(Projection::kDown, down());
+    } else if (is_narrow) {
+      narrow(chosen);
       if (args_.do_finalize != 0) finalize();
     } else {
       const bool falls_back = is_decode(chosen.family) || chosen.family == Family::kSm90Narrow;
@@ -267,18 +270,25 @@ class FusedMoe {
            args_.gemm1_lora_delta == nullptr;
   }
 
-  void narrow(Projection projection, const GroupedGemm& gemm) {
-    const Tactic& chosen = tactic(args_.tactic);
-    const NarrowInstance instance = narrow_instance(chosen, desc_.weight_format, projection);
-    NarrowGemm args = {};
-    args.gemm = gemm;
-    args.routing = routing_;
-    args.rows = static_cast<const uint8_t*>(args_.hidden_states);
-    args.row_bytes = desc_.hidden_size * int64_t{2};
-    args.pair_row = workspace_.permutation.pair_row;
-    chain_.launch(chosen.name, instance.kernel, dim3(blocks_for(args_.tactic, projection, gemm)),
-                  instance.threads, instance.shared_bytes + narrow_table_bytes(layer_.experts()),
-                  args);
+  void narrow(const Tactic& chosen) {
+    const NarrowInstance instance = narrow_instance(chosen, desc_.weight_format);
+    NarrowLayer layer = {};
+    layer.gate_up = gate_up();
+    layer.down = down();
+    layer.routing = routing_;
+    layer.routing_is_input = args_.routing_mode != MOE4J_FROM_LOGITS;
+    layer.rows = static_cast<const uint8_t*>(args_.hidden_states);
+    layer.row_bytes = desc_.hidden_size * int64_t{2};
+    layer.pair_row = workspace_.permutation.pair_row;
+    layer.next_tile = workspace_.counters;
+    layer.stored = workspace_.counters + 1;
+    const int64_t tiles =
+        max_tiles(chosen, layer_.gate_up_layout()) + max_tiles(chosen, layer_.down_layout());
+    const int64_t blocks =
+        std::min<int64_t>(plan_.narrow_blocks(args_.tactic, args_.tokens), tiles);
+    chain_.launch(
+        chosen.name, instance.kernel, dim3(static_cast<unsigned>(blocks)), instance.threads,
+        instance.shared_bytes + narrow_table_bytes(args_.tokens, layer_.experts()), layer);
   }
 
   /** Whether h is quantized from F32, and decoded to BF16. */
@@ -403,13 +413,17 @@ class FusedMoe {
                   instance.threads, instance.shared_bytes + schedule_bytes(layer_.experts()), gemm);
   }
 
-  /** Of a persistent kernel: no more than tiles there can be. */
-  unsigned blocks_for(int32_t id, Projection projection, const GroupedGemm& gemm) const {
-    const Tactic& chosen = tactic(id);
+  /** The most tiles that a GEMM can have. */
+  int64_t max_tiles(const Tactic& chosen, const WeightLayout& layout) const {
     const int64_t rows = max_rows(desc_, args_.tokens);
     const int64_t token_tiles = std::min<int64_t>(rows, layer_.experts() + rows / chosen.tokens);
-    const int64_t tiles = token_tiles * ceil_div(gemm.layout.row_blocks * kTileRows, chosen.rows);
-    return static_cast<unsigned>(std::min<int64_t>(plan_.grouped_blocks(id, projection), tiles));
+    return token_tiles * ceil_div(layout.row_blocks * kTileRows, chosen.rows);
+  }
+
+  /** Of a persistent kernel: no more than tiles there can be. */
+  unsigned blocks_for(int32_t id, Projection projection, const GroupedGemm& gemm) const {
+    return static_cast<unsigned>(std::min<int64_t>(plan_.grouped_blocks(id, projection),
+                                                   max_tiles(tactic(id), gemm.layout)));
   }
 
   void finalize() {
@@ -459,6 +473,7 @@ Status LaunchPlan::make(const CudaContext& context, const moe4j_layer_desc& desc
   };
   const int32_t experts = desc.local_num_experts + desc.num_fused_shared_experts;
   plan->grouped_blocks_.assign(static_cast<size_t>(num_tactics()), {0, 0});
+  plan->narrow_blocks_.assign(static_cast<size_t>(num_tactics()), {});
   plan->decode_blocks_.assign(static_cast<size_t>(num_tactics()), {});
   for (int32_t id = 0; id < num_tactics(); ++id) {
     const Tactic& row = tactic(id);
@@ -495,17 +510,19 @@ Status LaunchPlan::make(const CudaContext& context, const moe4j_layer_desc& desc
       }
       continue;
     }
-    for (const Projection projection : {Projection::kGateUp, Projection::kDown}) {
-      int32_t* const blocks = &plan->grouped_blocks_[i][projection == Projection::kDown];
-      if (row.family == Family::kSm90Narrow) {
-        if (!narrow_suits(desc, 1)) continue;
-        const NarrowInstance instance = narrow_instance(row, desc.weight_format, projection);
+    if (row.family == Family::kSm90Narrow) {
+      const NarrowInstance instance = narrow_instance(row, desc.weight_format);
+      for (int64_t tokens = 32; narrow_suits(desc, tokens); tokens += 32) {
         MOE4J_RETURN_IF_ERROR(
             count_blocks(reinterpret_cast<const void*>(instance.kernel), instance.threads,
-                         instance.shared_bytes + narrow_table_bytes(experts),
-                         instance.shared_bytes + narrow_table_bytes(kNarrowExperts), blocks));
-        continue;
+                         instance.shared_bytes + narrow_table_bytes(tokens, experts),
+                         instance.shared_bytes + narrow_table_bytes(kNarrowTokens, kNarrowExperts),
+                         &plan->narrow_blocks_[i][static_cast<size_t>(tokens / 32 - 1)]));
       }
+      continue;
+    }
+    for (const Projection projection : {Projection::kGateUp, Projection::kDown}) {
+      int32_t* const blocks = &plan->grouped_blocks_[i][projection == Projection::kDown];
       const GroupedInstance instance = grouped_instance(row, desc.weight_format, projection);
       MOE4J_RETURN_IF_ERROR(
           count_blocks(reinterpret_cast<const void*>(instance.kernel), instance.threads,

@@ -7,6 +7,7 @@
 
 #include "cuda/cuda_context.hpp"
 #include "cuda/gemm/decode_limits.hpp"
+#include "cuda/gemm/narrow_limits.hpp"
 #include "cuda/prepared_layer.hpp"
 #include "cuda/tactic.hpp"
 #include "moe4j/moe4j.h"
@@ -28,6 +29,9 @@ class LaunchPlan {
     return grouped_blocks(tactic, Projection::kGateUp) > 0 &&
            grouped_blocks(tactic, Projection::kDown) > 0;
   }
+  int32_t narrow_blocks(int32_t tactic, int64_t tokens) const {
+    return narrow_blocks_[static_cast<size_t>(tactic)][static_cast<size_t>((tokens - 1) / 32)];
+  }
   int32_t decode_blocks(int32_t tactic, int64_t tokens) const {
     return decode_blocks_[static_cast<size_t>(tactic)][static_cast<size_t>(tokens - 1)];
   }
@@ -35,6 +39,7 @@ class LaunchPlan {
  private:
   // By tactic; 0 where it cannot run.
   std::vector<std::array<int32_t, 2>> grouped_blocks_;
+  std::vector<std::array<int32_t, kNarrowTokens / 32>> narrow_blocks_;
   std::vector<std::array<int32_t, kDecodeTokens>> decode_blocks_;
 };
 

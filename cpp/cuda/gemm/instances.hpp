@@ -10,7 +10,7 @@
 namespace moe4j::cuda {
 
 using GroupedKernel = void (*)(const GroupedGemm);
-using NarrowKernel = void (*)(const NarrowGemm);
+using NarrowKernel = void (*)(const NarrowLayer);
 using DecodeKernel = void (*)(const DecodeLayer);
 
 /** How a grouped kernel is launched. */
@@ -39,7 +39,7 @@ template <Projection kProjection>
 GroupedInstance sm90_fp8_grouped_instance(int row);
 
 /** `row` counts the rows of tactics/sm90_narrow.def. FP4 weights only. */
-template <int kFormat, Projection kProjection>
+template <int kFormat>
 NarrowInstance sm90_narrow_instance(int row);
 
 /** `row` counts the MOE4J_DECODE rows of tactics/sm80.def. */

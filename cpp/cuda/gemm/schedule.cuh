@@ -37,6 +37,19 @@ class Schedule {
     size_ = shared[experts] * row_tiles;
   }
 
+  /** The same token tiles over other rows. */
+  __device__ __forceinline__ Schedule(const Schedule& other, int32_t row_tiles)
+      : first_tile_(other.first_tile_),
+        offsets_(other.offsets_),
+        experts_(other.experts_),
+        row_tiles_(row_tiles),
+        size_(first_tile_[experts_] * row_tiles) {}
+
+  /** How many tiles an expert has. */
+  __device__ __forceinline__ int32_t tiles_of(int32_t expert) const {
+    return (first_tile_[expert + 1] - first_tile_[expert]) * row_tiles_;
+  }
+
   __device__ __forceinline__ int32_t size() const { return size_; }
 
   __device__ __forceinline__ Tile tile(int32_t index) const {

@@ -1,15 +1,21 @@
-// Grouped GEMM for few tokens on Hopper: mma.sync, everything through a ring of bulk copies.
+// A whole layer but finalize for few tokens on Hopper: one kernel of blocks that stay, mma.sync,
+// everything through a ring of bulk copies.
 //
 //   weights warp      tokens warp          consumer warps (a strip of 16 rows each)
 //   ------------      -----------          -----------------------------------------------
-//   wait empty[s]     wait empty[s]        wait full[s]
+//   draw a tile
+//   wait empty[s]     wait begun[s]        wait full[s]
 //   copy weights  ->  copy tokens  ->      load codes, dequantize, ldmatrix, mma.sync
 //   (both arrive on full[s])               arrive on empty[s]
-//
-// Every block sorts the routing out for itself (token_table.cuh), so that no kernel comes before
-// GEMM1, and GEMM1 gathers tokens straight from the caller's rows. In GEMM2 only the tokens warp
-// waits for the previous kernel, weights fill the ring while that one still runs; in GEMM1 all
-// wait, since the previous kernel may have made the routing.
+//                                          store, arrive on stored   ->   announcing warp:
+//                                                                         fence, count
+// Every block sorts the routing out for itself (token_table.cuh), so that no kernel comes before,
+// and GEMM1 gathers tokens straight from the caller's rows. Tiles are drawn from a counter, those
+// of GEMM1 before those of GEMM2. A tile of GEMM2 needs all of its expert's h: blocks count an
+// expert's tiles of GEMM1 as they are stored, and the tokens warp waits for the last. (A fence
+// takes about a microsecond: a warp of its own has that time.) Nobody waits for a tile that has not
+// been drawn, and tiles of GEMM1 wait for nothing: so all ends, whichever blocks run. Weights do
+// not wait: memory stays busy from GEMM1 to GEMM2.
 //
 // Reading is the bottleneck and mma.sync has the fewest instructions around it for up to 32
 // columns: no fences, no descriptors, and warps that drift apart, so that one's epilogue overlaps
@@ -24,6 +30,7 @@
 #include "cuda/gemm/schedule.cuh"
 #include "cuda/gemm/token_table.cuh"
 #include "cuda/ptx/copy.cuh"
+#include "cuda/ptx/counter.cuh"
 #include "cuda/ptx/grid_dependency.cuh"
 #include "cuda/ptx/mbarrier.cuh"
 #include "cuda/ptx/mma.cuh"
@@ -40,14 +47,57 @@ struct NarrowConfig {
   static constexpr int kBlocks = kBlocks_;  // a multiprocessor
 
   static constexpr int kConsumers = kRowBlocks * kStripsPerTile;  // warps
-  static constexpr int kThreads = (kConsumers + 2) * 32;
+  static constexpr int kThreads = (kConsumers + 3) * 32;
   static constexpr int kStageK = kStageBlocks * kTileK;
 
-  static_assert(kTokens % 8 == 0 && kTokens <= 32, "a lane of the tokens warp copies one row");
+  static_assert(kTokens == 8 || kTokens == 16 || kTokens == 32,
+                "there are main loops for these, and a lane of the tokens warp copies one row");
 
   static constexpr int weight_bytes(int tile_bytes) {
     return kRowBlocks * kStageBlocks * tile_bytes;
   }
+};
+
+/** A tile of one of the two GEMMs. */
+struct NarrowTile {
+  Tile tile;      // expert -1: none follows
+  bool is_down;   // of GEMM2, ...
+  int32_t needs;  // ... which begins when so many tiles of GEMM1 are stored
+};
+
+/** Lane 0's. */
+__device__ __forceinline__ NarrowTile broadcast(const NarrowTile& mine) {
+  const auto of_lane_0 = [](int32_t value) { return __shfl_sync(0xFFFFFFFFu, value, 0); };
+  const Tile& tile = mine.tile;
+  return {{of_lane_0(tile.expert), of_lane_0(tile.row_tile), of_lane_0(tile.row_begin),
+           of_lane_0(tile.storage_begin), of_lane_0(tile.row_count)},
+          of_lane_0(mine.is_down) != 0,
+          of_lane_0(mine.needs)};
+}
+
+/** What consumers are told at a tile's first stage. */
+struct alignas(16) NarrowSlot {
+  ExpertScalars scalars;  // copied with the tokens: from memory they would be waited for
+  NarrowTile tile;
+};
+
+/** All tiles of both GEMMs. */
+class NarrowSchedule {
+ public:
+  __device__ __forceinline__ NarrowSchedule(const Schedule& gate_up, int32_t down_row_tiles)
+      : gate_up_(gate_up), down_(gate_up, down_row_tiles) {}
+
+  __device__ __forceinline__ NarrowTile tile(int32_t index) const {
+    if (index < gate_up_.size()) return {gate_up_.tile(index), false, 0};
+    index -= gate_up_.size();
+    if (index >= down_.size()) return {{-1, 0, 0, 0, 0}, false, 0};
+    const Tile tile = down_.tile(index);
+    return {tile, true, gate_up_.tiles_of(tile.expert)};
+  }
+
+ private:
+  Schedule gate_up_;
+  Schedule down_;
 };
 
 /**
@@ -70,22 +120,26 @@ struct NarrowTokens {
   }
 };
 
-template <int kFormat, Projection kProjection, class Config>
+template <int kFormat, class Config>
 struct NarrowRing {
-  using Tokens = NarrowTokens<kProjection, Config>;
   static constexpr int kWeightBytes = Config::weight_bytes(Fragment<kFormat>::kTileBytes);
-  static constexpr int kStageBytes = (kWeightBytes + Tokens::kBytes + 127) / 128 * 128;
+  static constexpr int kTokenBytes = NarrowTokens<Projection::kGateUp, Config>::kBytes;
+  static_assert(kTokenBytes >= NarrowTokens<Projection::kDown, Config>::kBytes);
+  static constexpr int kStageBytes = (kWeightBytes + kTokenBytes + 127) / 128 * 128;
   static constexpr int kBytes = Config::kStages * kStageBytes;
-  static constexpr int kBarrierBytes = 2 * Config::kStages * 8;
-  static constexpr int kTileBytes = Config::kStages * static_cast<int>(sizeof(Tile));
+  static constexpr int kBarrierBytes = ((3 * Config::kStages + 4) * 8 + 15) / 16 * 16;
+  static constexpr int kAnnouncedBytes = 16;
+  static constexpr int kTileBytes = Config::kStages * static_cast<int>(sizeof(NarrowSlot));
   /** The table's and the schedule's bytes come on top. */
-  static constexpr int kSharedBytes = kBytes + kBarrierBytes + kTileBytes;
-  static_assert(kSharedBytes + narrow_table_bytes(kNarrowExperts) + kScanBytes <= 227 * 1024,
+  static constexpr int kSharedBytes = kBytes + kBarrierBytes + kAnnouncedBytes + kTileBytes;
+  static_assert(kSharedBytes + narrow_table_bytes(kNarrowTokens, kNarrowExperts) + kScanBytes <=
+                    227 * 1024,
                 "a block has 227 KB of shared memory");
 
   uint8_t* base;
   uint32_t barriers;
-  Tile* tiles;  // of each stage that is a tile's first
+  NarrowSlot* slots;   // of each stage that is a tile's first
+  int32_t* announced;  // [2] experts of tiles of GEMM1, -1 for the end
 
   __device__ __forceinline__ uint8_t* weights(uint32_t stage) const {
     return base + stage * kStageBytes;
@@ -97,36 +151,45 @@ struct NarrowRing {
   __device__ __forceinline__ uint32_t empty(uint32_t stage) const {
     return barriers + (Config::kStages + stage) * 8;
   }
+  __device__ __forceinline__ uint32_t begun(uint32_t stage) const {
+    return barriers + (2 * Config::kStages + stage) * 8;
+  }
+  /** A second ring, of two tiles: announced[i] is filled, and may be filled again. */
+  __device__ __forceinline__ uint32_t stored(uint32_t i) const {
+    return barriers + (3 * Config::kStages + i) * 8;
+  }
+  __device__ __forceinline__ uint32_t counted(uint32_t i) const {
+    return barriers + (3 * Config::kStages + 2 + i) * 8;
+  }
 };
 
-/** Calls use(tile) for each tile of this block; consumers get them with their first stage. */
-template <class Use>
-__device__ __forceinline__ void for_each_tile(const Schedule& schedule, Use&& use) {
-  for (int32_t index = static_cast<int32_t>(blockIdx.x); index < schedule.size();
-       index += static_cast<int32_t>(gridDim.x)) {
-    use(schedule.tile(index));
-  }
-}
-
-/** One thread: weights of all row blocks of a tile, in stages. */
-template <int kFormat, Projection kProjection, class Config>
-__device__ __forceinline__ void narrow_copy_weights(
-    const GroupedGemm& gemm, const Schedule& schedule,
-    const NarrowRing<kFormat, kProjection, Config>& ring) {
+/** One thread: draws tiles and copies weights of all their row blocks, in stages. */
+template <int kFormat, class Config>
+__device__ __forceinline__ void narrow_copy_weights(const NarrowLayer& layer,
+                                                    const NarrowSchedule& schedule, int32_t index,
+                                                    const NarrowRing<kFormat, Config>& ring) {
   constexpr int kTileBytes = Fragment<kFormat>::kTileBytes;
-  const int64_t row_block_bytes = gemm.layout.row_block_bytes();
   RingPosition<Config::kStages> at;
-  for_each_tile(schedule, [&](const Tile& tile) {
+  for (;;) {
+    const NarrowTile next = schedule.tile(index);
+    const Tile& tile = next.tile;
+    if (tile.expert >= 0) index = atomicAdd(layer.next_tile, 1);  // there when it is needed
+    mbarrier_wait(ring.empty(at.stage), at.parity ^ 1);
+    ring.slots[at.stage].tile = next;
+    if (tile.expert < 0) break;
+    const GroupedGemm& gemm = next.is_down ? layer.down : layer.gate_up;
+    const int32_t k_blocks = gemm.layout.k_blocks;
+    const int64_t row_block_bytes = gemm.layout.row_block_bytes();
     const int32_t row_blocks =
         min(Config::kRowBlocks, gemm.layout.row_blocks - tile.row_tile * Config::kRowBlocks);
     const uint8_t* source = gemm.weights + tile.expert * gemm.layout.expert_bytes() +
                             tile.row_tile * Config::kRowBlocks * row_block_bytes;
-    for (int32_t k_block = 0; k_block < gemm.layout.k_blocks; k_block += Config::kStageBlocks) {
+    for (int32_t k_block = 0; k_block < k_blocks; k_block += Config::kStageBlocks) {
       const uint32_t bytes =
-          static_cast<uint32_t>(min(Config::kStageBlocks, gemm.layout.k_blocks - k_block)) *
-          kTileBytes;
+          static_cast<uint32_t>(min(Config::kStageBlocks, k_blocks - k_block)) * kTileBytes;
       const uint32_t full = ring.full(at.stage);
       mbarrier_wait(ring.empty(at.stage), at.parity ^ 1);
+      mbarrier_arrive(ring.begun(at.stage));
       mbarrier_arrive_expect(full, static_cast<uint32_t>(row_blocks) * bytes);
       const uint32_t destination = shared_address(ring.weights(at.stage));
 #pragma unroll
@@ -139,60 +202,104 @@ __device__ __forceinline__ void narrow_copy_weights(
       source += bytes;
       at.advance();
     }
-  });
+  }
+  mbarrier_arrive(ring.begun(at.stage));
+  mbarrier_arrive(ring.full(at.stage));
 }
 
 /** One warp: a tile's tokens. */
-template <int kFormat, Projection kProjection, class Config>
-__device__ __forceinline__ void narrow_copy_tokens(
-    const NarrowGemm& args, const Schedule& schedule, const TokenTable& table, int lane,
-    const NarrowRing<kFormat, kProjection, Config>& ring) {
-  using Tokens = NarrowTokens<kProjection, Config>;
-  const int32_t k_blocks = args.gemm.layout.k_blocks;
-  const int64_t block_stride = args.gemm.tokens.capacity * 128;
+template <int kFormat, class Config>
+__device__ __forceinline__ void narrow_copy_tokens(const NarrowLayer& layer,
+                                                   const TokenTable& table, int lane,
+                                                   const NarrowRing<kFormat, Config>& ring) {
+  using GateUpTokens = NarrowTokens<Projection::kGateUp, Config>;
+  using DownTokens = NarrowTokens<Projection::kDown, Config>;
   RingPosition<Config::kStages> at;
-  for_each_tile(schedule, [&](const Tile& tile) {
-    // GEMM1: a lane copies its row; GEMM2: its block of 64 K of all rows.
-    const uint8_t* source;
-    if constexpr (Tokens::kGathered) {
-      const int32_t index = tile.row_begin - table.offsets()[tile.expert] + lane;
-      const int32_t token = lane < tile.row_count ? table.token(tile.expert, index) : 0;
-      source = args.rows + static_cast<int64_t>(token) * args.row_bytes;
-    } else {
-      source = args.gemm.tokens.data + static_cast<int64_t>(tile.storage_begin) * 128 +
-               lane * block_stride;
-    }
+  // Copies the stages of a tile: `copy` gets the destination, the number of K blocks and the
+  // barrier.
+  const auto copy_stages = [&](const GroupedGemm& gemm, const Tile& tile, auto&& copy) {
+    const int32_t k_blocks = gemm.layout.k_blocks;
     for (int32_t k_block = 0; k_block < k_blocks; k_block += Config::kStageBlocks) {
       const int32_t blocks = min(Config::kStageBlocks, k_blocks - k_block);
       const uint32_t full = ring.full(at.stage);
       mbarrier_wait(ring.empty(at.stage), at.parity ^ 1);
       if (lane == 0) {
-        if (k_block == 0) ring.tiles[at.stage] = tile;
-        mbarrier_arrive_expect(full, static_cast<uint32_t>(blocks * tile.row_count) * 128);
+        mbarrier_wait(ring.begun(at.stage), at.parity);
+        const auto bytes = static_cast<uint32_t>(blocks * tile.row_count) * 128;
+        constexpr uint32_t kScalarBytes = sizeof(ExpertScalars);
+        mbarrier_arrive_expect(full, k_block == 0 ? bytes + kScalarBytes : bytes);
+        if (k_block == 0) {
+          copy_bulk(shared_address(&ring.slots[at.stage].scalars),
+                    gemm.epilogue.scalars + tile.expert, kScalarBytes, full);
+        }
       }
       __syncwarp();
-      const uint32_t destination = shared_address(ring.tokens(at.stage));
-      if constexpr (Tokens::kGathered) {
-        if (lane < tile.row_count) {
-          copy_bulk(destination + lane * Tokens::kRowBytes, source, blocks * 128, full);
-        }
-        source += Config::kStageK * 2;
-      } else {
-        if (lane < blocks) {
-          copy_bulk(destination + lane * Tokens::kBlockBytes, source, tile.row_count * 128, full);
-        }
-        source += Config::kStageBlocks * block_stride;
-      }
+      copy(shared_address(ring.tokens(at.stage)), blocks, full);
       at.advance();
     }
-  });
+  };
+  for (;;) {
+    // One lane looks and tells: it is the one that arrives on full[s], and so is done with the slot
+    // before it is filled again.
+    NarrowTile next = {};
+    if (lane == 0) {
+      mbarrier_wait(ring.begun(at.stage), at.parity);
+      next = ring.slots[at.stage].tile;
+    }
+    next = broadcast(next);
+    const Tile& tile = next.tile;
+    if (tile.expert < 0) break;
+    if (!next.is_down) {  // a lane copies its row
+      const int32_t index = tile.row_begin - table.offsets()[tile.expert] + lane;
+      const int32_t token = lane < tile.row_count ? table.token(tile.expert, index) : 0;
+      const uint8_t* source = layer.rows + static_cast<int64_t>(token) * layer.row_bytes;
+      copy_stages(layer.gate_up, tile, [&](uint32_t destination, int32_t blocks, uint32_t full) {
+        if (lane < tile.row_count) {
+          copy_bulk(destination + lane * GateUpTokens::kRowBytes, source, blocks * 128, full);
+        }
+        source += Config::kStageK * 2;
+      });
+    } else {  // a lane copies its block of 64 K of all rows
+      if (lane == 0) wait_for_count(layer.stored + tile.expert, next.needs);
+      __syncwarp();
+      fence_proxy_async();
+      const TiledRows& tokens = layer.down.tokens;
+      const int64_t block_stride = tokens.capacity * 128;
+      const uint8_t* source =
+          tokens.data + static_cast<int64_t>(tile.storage_begin) * 128 + lane * block_stride;
+      copy_stages(layer.down, tile, [&](uint32_t destination, int32_t blocks, uint32_t full) {
+        if (lane < blocks) {
+          copy_bulk(destination + lane * DownTokens::kBlockBytes, source, tile.row_count * 128,
+                    full);
+        }
+        source += Config::kStageBlocks * block_stride;
+      });
+    }
+  }
+  if (lane == 0) mbarrier_arrive(ring.full(at.stage));
+}
+
+/** One thread: counts tiles of GEMM1 whose h is in memory. */
+template <int kFormat, class Config>
+__device__ __forceinline__ void narrow_announce(int32_t* stored,
+                                                const NarrowRing<kFormat, Config>& ring) {
+  RingPosition<2> at;
+  for (;;) {
+    mbarrier_wait_idly(ring.stored(at.stage), at.parity);
+    const int32_t expert = ring.announced[at.stage];
+    if (expert < 0) break;
+    fence_proxy_async();  // h is read by bulk copies
+    count_release(stored + expert);
+    mbarrier_arrive(ring.counted(at.stage));
+    at.advance();
+  }
 }
 
 /** Main loop of one consumer warp over one tile of at most kTokens columns. */
-template <int kTokens, int kFormat, Projection kProjection, class Config>
-__device__ __forceinline__ void narrow_multiply(
-    const NarrowRing<kFormat, kProjection, Config>& ring, RingPosition<Config::kStages>& at,
-    int32_t k_blocks, int warp, int lane, float (&d)[kTokens / 8][4]) {
+template <int kTokens, Projection kProjection, int kFormat, class Config>
+__device__ __forceinline__ void narrow_multiply(const NarrowRing<kFormat, Config>& ring,
+                                                RingPosition<Config::kStages>& at, int32_t k_blocks,
+                                                int warp, int lane, float (&d)[kTokens / 8][4]) {
   using Weights = Fragment<kFormat>;
   using Tokens = NarrowTokens<kProjection, Config>;
   const int row_block = warp / kStripsPerTile;
@@ -201,19 +308,22 @@ __device__ __forceinline__ void narrow_multiply(
   const auto multiply_block = [&](const uint8_t* weights, uint32_t tokens) {
     const typename Weights::Packed packed =
         Weights::load_shared(weights, warp % kStripsPerTile, lane);
+    // Loads of tokens first, so that dequantization hides them; accumulators in turn.
     const auto multiply_half = [&](auto half) {
       constexpr int kHalf = decltype(half)::value;
+      uint32_t b[kTokens / 8][4];
+#pragma unroll
+      for (int n = 0; n < kTokens / 8; ++n) {
+        load_matrix_x4(b[n],
+                       tokens + offsets[kHalf] + static_cast<uint32_t>(n * 8 * Tokens::kRowBytes));
+      }
       uint32_t a[2][4];
       Weights::template unpack<2 * kHalf>(packed, a[0]);
       Weights::template unpack<2 * kHalf + 1>(packed, a[1]);
 #pragma unroll
-      for (int n = 0; n < kTokens / 8; ++n) {
-        uint32_t b[4];
-        load_matrix_x4(b,
-                       tokens + offsets[kHalf] + static_cast<uint32_t>(n * 8 * Tokens::kRowBytes));
-        mma_m16n8k16(d[n], a[0], b[0], b[1]);
-        mma_m16n8k16(d[n], a[1], b[2], b[3]);
-      }
+      for (int n = 0; n < kTokens / 8; ++n) mma_m16n8k16(d[n], a[0], b[n][0], b[n][1]);
+#pragma unroll
+      for (int n = 0; n < kTokens / 8; ++n) mma_m16n8k16(d[n], a[1], b[n][2], b[n][3]);
     };
     multiply_half(std::integral_constant<int, 0>{});
     multiply_half(std::integral_constant<int, 1>{});
@@ -243,95 +353,125 @@ __device__ __forceinline__ void narrow_multiply(
 }
 
 /** One consumer warp, one tile of at most kTokens columns. */
-template <int kTokens, int kFormat, Projection kProjection, class Config>
+template <int kTokens, Projection kProjection, int kFormat, class Config>
 __device__ __forceinline__ void narrow_consume(const GroupedGemm& gemm, const Tile& tile,
-                                               const NarrowRing<kFormat, kProjection, Config>& ring,
+                                               const NarrowRing<kFormat, Config>& ring,
                                                RingPosition<Config::kStages>& at, int warp,
                                                int lane) {
   float d[kTokens / 8][4] = {};
-  const auto make_epilogue = [&] {
-    const int32_t strip = tile.row_tile * Config::kConsumers + warp;
-    return StripEpilogue<kProjection>(gemm.epilogue, tile, strip, lane);
+  // The main loop hides the latency of what the epilogue loads.
+  Epilogue options = gemm.epilogue;
+  options.scalars = &ring.slots[at.stage].scalars - tile.expert;
+  const int32_t strip = tile.row_tile * Config::kConsumers + warp;
+  StripEpilogue<kProjection> epilogue(options, tile, strip, lane);
+  narrow_multiply<kTokens, kProjection>(ring, at, gemm.layout.k_blocks, warp, lane, d);
+  store_columns<kTokens / 8>(gemm.epilogue, epilogue, tile.row_count, &d[0][0]);
+}
+
+/** The same for a tile of any size. */
+template <Projection kProjection, int kFormat, class Config>
+__device__ __forceinline__ void narrow_consume_tile(const GroupedGemm& gemm, const Tile& tile,
+                                                    const NarrowRing<kFormat, Config>& ring,
+                                                    RingPosition<Config::kStages>& at, int warp,
+                                                    int lane) {
+  const auto consume = [&](auto columns) {
+    narrow_consume<decltype(columns)::value, kProjection>(gemm, tile, ring, at, warp, lane);
   };
-  const auto store = [&](StripEpilogue<kProjection> epilogue) {
-    store_columns<kTokens / 8>(gemm.epilogue, epilogue, tile.row_count, &d[0][0]);
-  };
-  // The main loop hides the latency of what the epilogue loads, where registers allow.
-  if constexpr (kTokens <= 16) {
-    const StripEpilogue<kProjection> epilogue = make_epilogue();
-    narrow_multiply<kTokens>(ring, at, gemm.layout.k_blocks, warp, lane, d);
-    store(epilogue);
+  // No more main loops than pay: instructions have a cache, too.
+  if constexpr (Config::kTokens == 32) {
+    if (tile.row_count <= 16) {
+      consume(std::integral_constant<int, 16>{});
+    } else if (tile.row_count <= 24) {
+      consume(std::integral_constant<int, 24>{});
+    } else {
+      consume(std::integral_constant<int, 32>{});
+    }
+  } else if (Config::kTokens == 8 || tile.row_count <= 8) {
+    consume(std::integral_constant<int, 8>{});
   } else {
-    narrow_multiply<kTokens>(ring, at, gemm.layout.k_blocks, warp, lane, d);
-    store(make_epilogue());
+    consume(std::integral_constant<int, Config::kTokens>{});
   }
 }
 
-template <int kFormat, Projection kProjection, class Config>
+template <int kFormat, class Config>
 __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
-    sm90_narrow_gemm(const __grid_constant__ NarrowGemm args) {
+    sm90_narrow(const __grid_constant__ NarrowLayer layer) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-  using Ring = NarrowRing<kFormat, kProjection, Config>;
+  using Ring = NarrowRing<kFormat, Config>;
   extern __shared__ __align__(128) uint8_t shared[];
   uint8_t* const barriers = shared + Ring::kBytes;
-  auto* const tiles = reinterpret_cast<Tile*>(barriers + Ring::kBarrierBytes);
-  const Ring ring{shared, shared_address(barriers), tiles};
-  const GroupedGemm& gemm = args.gemm;
+  auto* const announced = reinterpret_cast<int32_t*>(barriers + Ring::kBarrierBytes);
+  auto* const slots =
+      reinterpret_cast<NarrowSlot*>(barriers + Ring::kBarrierBytes + Ring::kAnnouncedBytes);
+  const Ring ring{shared, shared_address(barriers), slots, announced};
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int32_t experts = layer.gate_up.experts;
+  const int32_t row_tiles = ceil_div(layer.gate_up.layout.row_blocks, Config::kRowBlocks);
   if (threadIdx.x == 0) {
     for (uint32_t s = 0; s < Config::kStages; ++s) {
       mbarrier_init(ring.full(s), 2);  // both copying warps, and bytes
       mbarrier_init(ring.empty(s), Config::kConsumers * 32);
+      mbarrier_init(ring.begun(s), 1);
+    }
+    for (uint32_t i = 0; i < 2; ++i) {
+      mbarrier_init(ring.stored(i), Config::kConsumers * 32);
+      mbarrier_init(ring.counted(i), 1);
     }
     mbarrier_init_fence();
   }
+  if (!layer.routing_is_input) grid_dependency_wait();
+  auto* const tables = reinterpret_cast<int32_t*>(slots + Config::kStages);
+  int32_t index = 0;  // of the weights thread's first tile
+  const TokenTable table(tables, layer.routing, [&] {
+    if (threadIdx.x != 0) return;
+    grid_dependency_wait();  // counters are zero
+    index = atomicAdd(layer.next_tile, 1);
+  });
+  const Schedule gate_up(tables + table_bytes(layer.routing.tokens, experts) / 4, table.offsets(),
+                         experts, row_tiles, Config::kTokens);
 
-  // The kernel before GEMM1 may have made the routing; by the time GEMM2 starts that is old.
-  if (kProjection == Projection::kGateUp) {
-    grid_dependency_wait();
-    grid_dependency_launch();
-  }
-  auto* const tables = reinterpret_cast<int32_t*>(tiles + Config::kStages);
-  const TokenTable table(tables, args.routing);
-  const Schedule schedule(tables + table_bytes(gemm.experts) / 4, table.offsets(), gemm.experts,
-                          ceil_div(gemm.layout.row_blocks, Config::kRowBlocks), Config::kTokens);
-
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
   if (warp == 0) {
-    if (lane == 0) narrow_copy_weights(gemm, schedule, ring);
+    const NarrowSchedule schedule(gate_up,
+                                  ceil_div(layer.down.layout.row_blocks, Config::kRowBlocks));
+    if (lane == 0) narrow_copy_weights(layer, schedule, index, ring);
   } else if (warp == 1) {
-    if (kProjection == Projection::kDown) {
-      grid_dependency_wait();
-      grid_dependency_launch();
-    }
-    narrow_copy_tokens(args, schedule, table, lane, ring);
+    narrow_copy_tokens(layer, table, lane, ring);
+  } else if (warp == Config::kConsumers + 2) {
+    if (lane == 0) narrow_announce(layer.stored, ring);
   } else {
-    if (kProjection == Projection::kGateUp) {
-      const int32_t slots = args.routing.slots();
-      for (int32_t token = static_cast<int32_t>(blockIdx.x); token < args.routing.tokens;
+    if (warp == 2) {
+      const int32_t slots = layer.routing.slots();
+      for (int32_t token = static_cast<int32_t>(blockIdx.x); token < layer.routing.tokens;
            token += static_cast<int32_t>(gridDim.x)) {
-        for (int32_t slot = static_cast<int32_t>(threadIdx.x) - 64; slot < slots;
-             slot += Config::kConsumers * 32) {
-          args.pair_row[token * slots + slot] = table.row(args.routing, token, slot);
+        for (int32_t slot = lane; slot < slots; slot += 32) {
+          layer.pair_row[token * slots + slot] = table.row(layer.routing, token, slot);
         }
       }
+      __threadfence();  // finalize reads it before it waits
+      __syncwarp();
+      if (lane == 0) grid_dependency_launch();
     }
     RingPosition<Config::kStages> at;
-    for (int32_t index = static_cast<int32_t>(blockIdx.x); index < schedule.size();
-         index += static_cast<int32_t>(gridDim.x)) {
+    RingPosition<2> done;
+    const auto announce = [&](int32_t expert) {
+      mbarrier_wait(ring.counted(done.stage), done.parity ^ 1);
+      if (warp == 2 && lane == 0) ring.announced[done.stage] = expert;
+      mbarrier_arrive(ring.stored(done.stage));
+      done.advance();
+    };
+    for (;;) {
       mbarrier_wait(ring.full(at.stage), at.parity);
-      const Tile tile = ring.tiles[at.stage];
-      const auto consume = [&](auto columns) {
-        narrow_consume<decltype(columns)::value>(gemm, tile, ring, at, warp - 2, lane);
-      };
-      if (Config::kTokens == 8 || tile.row_count <= 8) {
-        consume(std::integral_constant<int, 8>{});
-      } else if (Config::kTokens == 16 || tile.row_count <= 16) {
-        consume(std::integral_constant<int, 16>{});
+      const Tile tile = ring.slots[at.stage].tile.tile;
+      if (tile.expert < 0) break;
+      if (!ring.slots[at.stage].tile.is_down) {
+        narrow_consume_tile<Projection::kGateUp>(layer.gate_up, tile, ring, at, warp - 2, lane);
+        announce(tile.expert);
       } else {
-        consume(std::integral_constant<int, Config::kTokens>{});
+        narrow_consume_tile<Projection::kDown>(layer.down, tile, ring, at, warp - 2, lane);
       }
     }
+    announce(-1);
   }
 #endif
 }
