@@ -359,11 +359,11 @@ __device__ __forceinline__ void narrow_consume(const GroupedGemm& gemm, const Ti
                                                RingPosition<Config::kStages>& at, int warp,
                                                int lane) {
   float d[kTokens / 8][4] = {};
-  // The main loop hides the latency of what the epilogue loads.
-  Epilogue options = gemm.epilogue;
-  options.scalars = &ring.slots[at.stage].scalars - tile.expert;
+  // The main loop hides the latency of what the epilogue loads, and the slot is free before it ends.
+  const ExpertScalars scalars = ring.slots[at.stage].scalars;
   const int32_t strip = tile.row_tile * Config::kConsumers + warp;
-  StripEpilogue<kProjection> epilogue(options, tile, strip, lane);
+  const StripRows<kProjection> rows(gemm.epilogue, scalars, tile.expert, strip, lane);
+  StripEpilogue<kProjection> epilogue(gemm.epilogue, scalars, rows, tile, strip, lane);
   narrow_multiply<kTokens, kProjection>(ring, at, gemm.layout.k_blocks, warp, lane, d);
   store_columns<kTokens / 8>(gemm.epilogue, epilogue, tile.row_count, &d[0][0]);
 }

@@ -80,8 +80,10 @@ class PoisonedBuffer {
     poison();
   }
 
+  /** Done on return: launches follow on streams that wait for no other. */
   void poison() const {
     EXPECT_EQ(cudaMemset(buffer_.data(), 0xFF, static_cast<size_t>(buffer_.bytes())), cudaSuccess);
+    EXPECT_EQ(cudaStreamSynchronize(nullptr), cudaSuccess);
   }
   void* data() const { return buffer_.data(); }
 
@@ -133,6 +135,7 @@ class DeviceRun {
   void fill_workspace(int byte) const {
     ASSERT_EQ(cudaMemset(workspace_.data(), byte, static_cast<size_t>(workspace_.bytes())),
               cudaSuccess);
+    ASSERT_EQ(cudaStreamSynchronize(nullptr), cudaSuccess);
   }
 
   void launch(int32_t tactic, cudaStream_t stream = nullptr) {
