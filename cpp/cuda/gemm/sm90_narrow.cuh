@@ -359,7 +359,8 @@ __device__ __forceinline__ void narrow_consume(const GroupedGemm& gemm, const Ti
                                                RingPosition<Config::kStages>& at, int warp,
                                                int lane) {
   float d[kTokens / 8][4] = {};
-  // The main loop hides the latency of what the epilogue loads, and the slot is free before it ends.
+  // The main loop hides the latency of what the epilogue loads, and the slot is free before it
+  // ends.
   const ExpertScalars scalars = ring.slots[at.stage].scalars;
   const int32_t strip = tile.row_tile * Config::kConsumers + warp;
   const StripRows<kProjection> rows(gemm.epilogue, scalars, tile.expert, strip, lane);
