@@ -319,39 +319,41 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
 
-  if (warp == kStripsPerTile) {
+  const bool produces = warp == kStripsPerTile;
+  if (produces) {
     grid_dependency_wait();  // a kernel may have made the routing
     const int32_t found = list_experts(layer.routing, experts, lane, [&] {
       if (lane == 0) ring.init();
     });
-    GateUpChunks chunk(layout, kStageBlocks, found);
-    DecodeRingPosition at;
     if (lane == 0) {
       count = found;
+      GateUpChunks chunk(layout, kStageBlocks, found);
       for (uint32_t s = 0; s < ring.stages && chunk.valid(); ++s, chunk.advance()) {
         copy_weights(ring, s, chunk, experts, layer.gate_up, layout, 0);
       }
     }
-    __syncthreads();
-    if (lane == 0) {
-      at.parity = 1;
-      for (; chunk.valid(); chunk.advance()) {
-        if (chunk.near_end(kDecodeLead)) grid_dependency_launch();
-        mbarrier_wait(ring.empty(at.stage), at.parity ^ 1);
-        copy_weights(ring, at.stage, chunk, experts, layer.gate_up, layout, 0);
-        at.advance(ring.stages);
-      }
-      grid_dependency_launch();
+  } else {
+    stage_decode_tokens(layer, shared + parts.tokens);
+  }
+  __syncthreads();
+  GateUpChunks chunk(layout, kStageBlocks, count);
+  DecodeRingPosition at;
+  if (produces) {
+    if (lane != 0) return;
+    for (uint32_t s = 0; s < ring.stages && chunk.valid(); ++s) chunk.advance();  // on their way
+    at.parity = 1;
+    for (; chunk.valid(); chunk.advance()) {
+      if (chunk.near_end(kDecodeLead)) grid_dependency_launch();
+      mbarrier_wait(ring.empty(at.stage), at.parity ^ 1);
+      copy_weights(ring, at.stage, chunk, experts, layer.gate_up, layout, 0);
+      at.advance(ring.stages);
     }
+    grid_dependency_launch();
     return;
   }
 
-  stage_decode_tokens(layer, shared + parts.tokens);
-  __syncthreads();
   const int strip = warp;
   const uint32_t x = shared_address(shared + parts.tokens);
-  DecodeRingPosition at;
-  GateUpChunks chunk(layout, kStageBlocks, count);
 
   const auto multiply_unit = [&](auto share) {
     using Columns = BlockColumns<kFormat, decltype(share)::value>;
@@ -418,18 +420,28 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
   const int32_t first_row = static_cast<int32_t>(blockIdx.x) * rows;
   const int32_t outputs = tokens * rows;
 
-  if (warp == kStripsPerTile) {
+  const bool produces = warp == kStripsPerTile;
+  const auto token_bytes = [&](const DownChunks& c) {
+    return __popc(experts[c.index].tokens) * c.blocks * kTileK * 2;
+  };
+  if (produces) {
     // The routing is older than the kernel before this one.
     const int32_t found = list_experts(layer.routing, experts, lane, [&] {
       if (lane != 0) return;
       ring.init();
       mbarrier_arrive_expect(ring.extra(), static_cast<uint32_t>(tokens * kTileRows * 4));
     });
-    const DownChunks first(layout, kStageBlocks, found);
-    DownChunks chunk = first;
-    const auto token_bytes = [&](const DownChunks& c) {
-      return __popc(experts[c.index].tokens) * c.blocks * kTileK * 2;
-    };
+    if (lane == 0) {
+      count = found;
+      DownChunks chunk(layout, kStageBlocks, found);
+      for (uint32_t s = 0; s < ring.stages && chunk.valid(); ++s, chunk.advance()) {
+        copy_weights(ring, s, chunk, experts, layer.down, layout, token_bytes(chunk));
+      }
+    }
+  }
+  cluster_sync();  // barriers of all blocks are ready
+  if (produces) {
+    if (lane != 0) return;
     const auto copy_tokens = [&](uint32_t stage, const DownChunks& c) {
       const ChosenExpert& chosen = experts[c.index];
       uint32_t to = shared_address(ring.stage(stage) + parts.tokens);
@@ -442,33 +454,23 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
         to += kRowBytes;
       }
     };
-    if (lane == 0) {
-      count = found;
-      for (uint32_t s = 0; s < ring.stages && chunk.valid(); ++s, chunk.advance()) {
-        copy_weights(ring, s, chunk, experts, layer.down, layout, token_bytes(chunk));
-      }
+    grid_dependency_wait();
+    grid_dependency_launch();
+    DownChunks chunk(layout, kStageBlocks, count);
+    for (uint32_t s = 0; s < ring.stages && chunk.valid(); ++s, chunk.advance()) {
+      copy_tokens(s, chunk);  // their weights are on their way
     }
-    cluster_sync();
-    if (lane == 0) {
-      grid_dependency_wait();
-      grid_dependency_launch();
-      uint32_t s = 0;
-      for (DownChunks filled = first; filled.position != chunk.position; filled.advance()) {
-        copy_tokens(s++, filled);
-      }
-      DecodeRingPosition at;
-      at.parity = 1;
-      for (; chunk.valid(); chunk.advance()) {
-        mbarrier_wait(ring.empty(at.stage), at.parity ^ 1);
-        copy_weights(ring, at.stage, chunk, experts, layer.down, layout, token_bytes(chunk));
-        copy_tokens(at.stage, chunk);
-        at.advance(ring.stages);
-      }
+    DecodeRingPosition at;
+    at.parity = 1;
+    for (; chunk.valid(); chunk.advance()) {
+      mbarrier_wait(ring.empty(at.stage), at.parity ^ 1);
+      copy_weights(ring, at.stage, chunk, experts, layer.down, layout, token_bytes(chunk));
+      copy_tokens(at.stage, chunk);
+      at.advance(ring.stages);
     }
     return;
   }
 
-  cluster_sync();  // barriers of all blocks are ready
   for (int32_t i = static_cast<int32_t>(threadIdx.x); i < count; i += kDecodeConsumers) {
     experts[i].scale = layer.epilogue.scalars[experts[i].expert].down;
   }

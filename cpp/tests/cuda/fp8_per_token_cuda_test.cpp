@@ -172,7 +172,8 @@ TEST_F(Fp8PerToken, ScalesRowsOneByOne) {
         of_feature.push_back(values[t * 128 + feature]);
         should_be.push_back(expected[t * 128 + feature]);
       }
-      EXPECT_LT(relative_l2(of_feature, should_be), 4e-2) << name << " feature " << feature;
+      // E4M3 and chance leave up to 6e-2 of 20 values; a neighbour's scale is a factor of two off.
+      EXPECT_LT(relative_l2(of_feature, should_be), 1e-1) << name << " feature " << feature;
     }
   }
 }

@@ -195,9 +195,10 @@ final class FakeGpuLayer implements BackendLayer {
     }
   }
 
+  /** Not by SIGINT, which shells have background processes ignore. */
   private static void interrupt() {
     try {
-      new ProcessBuilder("kill", "-INT", Long.toString(ProcessHandle.current().pid()))
+      new ProcessBuilder("kill", "-TERM", Long.toString(ProcessHandle.current().pid()))
           .start()
           .waitFor();
       hang();

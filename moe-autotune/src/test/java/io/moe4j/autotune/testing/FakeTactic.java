@@ -37,7 +37,7 @@ public record FakeTactic(String name, Cost cost, Behaviour behaviour) {
     SEGFAULT,
     /** Aborts the process, as a native assertion does. */
     ABORT,
-    /** Is interrupted by the user while it runs. */
+    /** Is asked to end while it runs. */
     INTERRUPTED,
     /** Never returns. */
     HANG
