@@ -106,33 +106,36 @@ TEST(ThreadPool, NeverRunsMoreThreadsThanAskedFor) {
   }
 }
 
-TEST(ThreadPool, ServesCallersInTheOrderOfTheirArrival) {
-  const auto pool = make_pool(1);
-  std::vector<int> order;
-  std::vector<std::thread> callers;
-  {
-    ThreadPool::Lease first(*pool);
-    for (int c = 0; c < 4; ++c) {
-      callers.emplace_back([&, c] {
-        ThreadPool::Lease lease(*pool);
-        order.push_back(c);  // the lease is the lock
-      });
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));  // until it waits in the queue
-    }
-  }
-  for (std::thread& caller : callers) caller.join();
-  EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3}));
-}
-
 /** Waits, holding the pool, until callers of `start` have queued up one after the other. */
 template <class Start>
 std::vector<std::thread> queue_up(int callers, const Start& start) {
   std::vector<std::thread> threads;
   for (int c = 0; c < callers; ++c) {
-    threads.emplace_back([&start, c] { start(c); });
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // until it waits in the queue
+    std::atomic<bool> runs{false};
+    threads.emplace_back([&start, &runs, c] {
+      runs = true;
+      start(c);
+    });
+    while (!runs) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // until it waits in the queue
   }
   return threads;
+}
+
+TEST(ThreadPool, ServesCallersInTheOrderOfTheirArrival) {
+  const auto pool = make_pool(1);
+  std::vector<int> order;
+  const auto start = [&](int c) {
+    ThreadPool::Lease lease(*pool);
+    order.push_back(c);  // the lease is the lock
+  };
+  std::vector<std::thread> callers;
+  {
+    ThreadPool::Lease first(*pool);
+    callers = queue_up(4, start);
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3}));
 }
 
 TEST(ThreadPool, RunsEveryTaskOnceInTheOrderOfArrivalWhoeversThreadDoesIt) {
