@@ -66,16 +66,6 @@ __device__ __forceinline__ void load_shared_8_if(uint32_t* r, uint32_t address, 
       : "r"(address), "r"(mine), "n"(kBlock));
 }
 
-/** mma_m16n8k16() with accumulators that were zero. */
-__device__ __forceinline__ void multiply_first(float (&d)[4], const uint32_t (&a)[4], uint32_t b0,
-                                               uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-      "{%8, %9}, {%10, %10, %10, %10};"
-      : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(0.0f));
-}
-
 /** One strip times up to 8 / kShare tokens, as one lane sees it; kFormat is NVFP4 or MXFP4. */
 template <int kFormat, int kShare>
 class BlockColumns {
@@ -117,7 +107,8 @@ class BlockColumns {
         unpack_fp4(step == 0 ? words.x : step == 1 ? words.y : step == 2 ? words.z : words.w, a);
         const int in_round = (i * 4 + step) % kRoundSteps;
         const uint32_t* const k16 = b[i % 2] + step * 2;
-        in_round == 0 ? multiply_first(d, a, k16[0], k16[1]) : mma_m16n8k16(d, a, k16[0], k16[1]);
+        in_round == 0 ? mma_m16n8k16_first(d, a, k16[0], k16[1])
+                      : mma_m16n8k16(d, a, k16[0], k16[1]);
         if (in_round == kRoundSteps - 1 || (i == kBlocks - 1 && step == 3)) add(d, scale, step);
       }
     }

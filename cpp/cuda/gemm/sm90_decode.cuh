@@ -262,6 +262,26 @@ __device__ __forceinline__ void multiply_stage(BlockColumns<kFormat, kShare>& co
 }
 
 /**
+ * Multiplies the chunks of one unit as their stages land; `tokens(stage)` is where token(lane)'s
+ * elements of the current chunk are. Leaves the first chunk of the next unit.
+ */
+template <class Columns, class Chunks, class Tokens>
+__device__ __forceinline__ void multiply_unit(Columns& columns, const DecodeRing& ring,
+                                              DecodeRingPosition& at, Chunks& chunk, int strip,
+                                              const Tokens& tokens) {
+  bool ends = false;
+  while (!ends) {
+    mbarrier_wait(ring.full(at.stage), at.parity);
+    uint8_t* const stage = ring.stage(at.stage);
+    multiply_stage(columns, stage, tokens(stage), chunk.blocks, strip);
+    mbarrier_arrive(ring.empty(at.stage));
+    at.advance(ring.stages);
+    ends = chunk.ends();
+    chunk.advance();
+  }
+}
+
+/**
  * Calls function with the number of scale blocks that share columns for an expert of so many
  * tokens, as a compile-time constant.
  */
@@ -355,7 +375,7 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
   const int strip = warp;
   const uint32_t x = shared_address(shared + parts.tokens);
 
-  const auto multiply_unit = [&](auto share) {
+  const auto activate_unit = [&](auto share) {
     using Columns = BlockColumns<kFormat, decltype(share)::value>;
     const ChosenExpert& chosen = experts[chunk.index];
     const DecodeStrip epilogue(layer, chosen.expert, chunk.row_block * kStripsPerTile + strip,
@@ -363,16 +383,8 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
     const int32_t token = nth_token(chosen.tokens, Columns::token(lane));
     const uint32_t row = x + static_cast<uint32_t>(max(token, 0) * row_bytes);
     Columns columns(lane, token >= 0);
-    bool ends = false;
-    while (!ends) {
-      mbarrier_wait(ring.full(at.stage), at.parity);
-      multiply_stage(columns, ring.stage(at.stage), row + static_cast<uint32_t>(chunk.k) * 128,
-                     chunk.blocks, strip);
-      mbarrier_arrive(ring.empty(at.stage));
-      at.advance(ring.stages);
-      ends = chunk.ends();
-      chunk.advance();
-    }
+    multiply_unit(columns, ring, at, chunk, strip,
+                  [&](uint8_t*) { return row + static_cast<uint32_t>(chunk.k) * 128; });
     float d[2 * Columns::kLaneTokens];
     columns.finish(d);
     if (Columns::kLaneTokens == 1 && (lane & 1) != 0) return;  // the lane beside has the same
@@ -388,7 +400,7 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
     }
   };
   while (chunk.valid()) {
-    with_share(__popc(experts[chunk.index].tokens), multiply_unit);
+    with_share(__popc(experts[chunk.index].tokens), activate_unit);
     __syncwarp();
   }
 #endif
@@ -509,16 +521,8 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
     const bool has_token = row < __popc(chosen.tokens);
     const uint32_t h = static_cast<uint32_t>(parts.tokens + (has_token ? row : 0) * kRowBytes);
     Columns columns(lane, has_token);
-    bool ends = false;
-    while (!ends) {
-      mbarrier_wait(ring.full(at.stage), at.parity);
-      multiply_stage(columns, ring.stage(at.stage), shared_address(ring.stage(at.stage)) + h,
-                     chunk.blocks, strip);
-      mbarrier_arrive(ring.empty(at.stage));
-      at.advance(ring.stages);
-      ends = chunk.ends();
-      chunk.advance();
-    }
+    multiply_unit(columns, ring, at, chunk, strip,
+                  [&](uint8_t* stage) { return shared_address(stage) + h; });
     float d[2 * Columns::kLaneTokens];
     columns.finish(d);
     if (Columns::kLaneTokens == 1 && (lane & 1) != 0) return;  // the lane beside has the same
