@@ -4,7 +4,6 @@
 // have at most six significant bits, so they are exact. Then all tokens go through it, up to 32 at
 // a time, and their sums stay in tile registers for the whole slab.
 #include "cpu/amx_tiles.hpp"
-#include "cpu/avx512_panel.hpp"
 #include "cpu/dot_f64.hpp"
 #include "cpu/int8_activations.hpp"
 #include "cpu/swiglu.hpp"
@@ -12,7 +11,8 @@
 namespace moe4j {
 namespace {
 
-constexpr int64_t kTokenStride = chunk_token_bytes(ActivationLayout::kBf16Rows);
+constexpr int kTokenLines = chunk_token_bytes(ActivationLayout::kBf16) / 64;
+constexpr int kTokenStride = kTokenLines * 64;
 constexpr int kSumsStride = kPanelRows * sizeof(float);
 /** K of one instruction, and how many of them make a chunk. */
 constexpr int kStepK = 32;
@@ -62,15 +62,14 @@ void decode_slab(const uint8_t* panel, int64_t num_chunks, Slab* slab) {
 /** Adds to the sums of one or two tiles of tokens. Registers: 0 to 3 sums, 4 and 5 tokens, 6 and 7
  *  the halves of the panel. */
 template <bool kTwo>
-void multiply_slab(const uint8_t* lines, int64_t num_chunks, const TokenTile* tiles, int64_t first,
+void multiply_slab(const uint8_t* lines, int64_t first, int64_t num_chunks, const TokenTile* tiles,
                    float* sums) {
   constexpr int64_t kLineStride = kHalves * 64;
   float* const second_sums = sums + tiles[0].tokens * kPanelRows;
-  const auto elements = [&](int i) {
-    return static_cast<const uint8_t*>(tiles[i].elements) + first * tiles[i].tokens * kTokenStride;
-  };
-  const uint8_t* a0 = elements(0);
-  const uint8_t* a1 = kTwo ? elements(1) : nullptr;
+  TokenSlab<kTokenLines> x[kTwo ? 2 : 1];
+  for (int i = 0; i < (kTwo ? 2 : 1); ++i) {
+    x[i].gather(tiles[i], ActivationLayout::kBf16, first, num_chunks);
+  }
   _tile_loadd(0, sums, kSumsStride);
   _tile_loadd(1, sums + kLanes, kSumsStride);
   if constexpr (kTwo) {
@@ -81,18 +80,16 @@ void multiply_slab(const uint8_t* lines, int64_t num_chunks, const TokenTile* ti
     for (int step = 0; step < kSteps; ++step) {
       _tile_loadd(6, lines, kLineStride);
       _tile_loadd(7, lines + 64, kLineStride);
-      _tile_loadd(4, a0 + step * 64, kTokenStride);
+      _tile_loadd(4, x[0].lines[chunk][0] + step * 64, kTokenStride);
       _tile_dpbf16ps(0, 4, 6);
       _tile_dpbf16ps(1, 4, 7);
       if constexpr (kTwo) {
-        _tile_loadd(5, a1 + step * 64, kTokenStride);
+        _tile_loadd(5, x[1].lines[chunk][0] + step * 64, kTokenStride);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
       }
       lines += kStepK / 2 * kLineStride;
     }
-    a0 += tiles[0].tokens * kTokenStride;
-    if constexpr (kTwo) a1 += tiles[1].tokens * kTokenStride;
   }
   _tile_stored(0, sums, kSumsStride);
   _tile_stored(1, sums + kLanes, kSumsStride);
@@ -142,7 +139,7 @@ void multiply_tiles(const PanelProduct& product) {
         configured[0] = tiles[0].tokens;
         configured[1] = second;
       }
-      (count == 2 ? multiply_slab<true> : multiply_slab<false>)(lines, num_chunks, tiles, first,
+      (count == 2 ? multiply_slab<true> : multiply_slab<false>)(lines, first, num_chunks, tiles,
                                                                 sums);
       sums += (tiles[0].tokens + second) * kPanelRows;
     }
@@ -161,7 +158,7 @@ void multiply_tiles(const PanelProduct& product) {
 
 const Kernels kAmxBf16Kernels = {
     InstructionSet::kAmxBf16,
-    {ActivationLayout::kBf16Rows,
+    {ActivationLayout::kBf16,
      {multiply_tiles<Bf16Weights>, multiply_tiles<Nvfp4>, multiply_tiles<Mxfp4>}},
     {},
     moe4j_quantize_int8,

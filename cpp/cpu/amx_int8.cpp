@@ -4,7 +4,6 @@
 // multiplication spans one block of weights, so its sums are exact integers; they go through memory
 // to be multiplied by the scales of both sides in F32.
 #include "cpu/amx_tiles.hpp"
-#include "cpu/avx512_panel.hpp"
 #include "cpu/dot_f64.hpp"
 #include "cpu/int8_activations.hpp"
 #include "cpu/swiglu.hpp"
@@ -12,7 +11,6 @@
 namespace moe4j {
 namespace {
 
-constexpr int64_t kTokenBytes = chunk_token_bytes(ActivationLayout::kInt8Rows);
 constexpr int kCodeStride = 64;
 constexpr int kChunkLines = kChunkK / 4;  // of one half of a panel
 
@@ -61,17 +59,17 @@ void configure(int32_t tokens) {
 }
 
 template <class Format>
-void multiply_slab(const Slab& slab, const uint8_t* panel, int64_t num_chunks,
-                   const uint8_t* elements, int64_t tokens, float* sums) {
+void multiply_slab(const Slab& slab, const uint8_t* panel, int64_t first, int64_t num_chunks,
+                   const TokenTile& tile, float* sums) {
   constexpr int kBlock = block_format(Format::kFormat).block;
+  TokenSlab<1> codes;
+  codes.gather(tile, ActivationLayout::kInt8, first, num_chunks);
   alignas(64) int32_t products[kHalves][kTileTokens][kLanes];
   for (int64_t chunk = 0; chunk < num_chunks; ++chunk) {
-    const auto* scales =
-        reinterpret_cast<const float*>(elements + tokens * offsetof(Int8Chunk, scales));
     for (int block = 0; block < kChunkK / kBlock; ++block) {
       _tile_zero(0);
       _tile_zero(1);
-      _tile_loadd(2, elements + block * kBlock, kCodeStride);
+      _tile_loadd(2, codes.lines[chunk][0] + block * kBlock, kCodeStride);
       _tile_loadd(3, slab.lines[chunk][0][block * kBlock / 4], 64);
       _tile_loadd(4, slab.lines[chunk][1][block * kBlock / 4], 64);
       _tile_dpbssd(0, 2, 3);
@@ -81,9 +79,9 @@ void multiply_slab(const Slab& slab, const uint8_t* panel, int64_t num_chunks,
       const uint8_t* weight_scales = panel + chunk_code_bytes(Format::kFormat) + block * kPanelRows;
       const __m512 low_scales = Format::scales(weight_scales);
       const __m512 high_scales = Format::scales(weight_scales + kLanes);
-      const float* token_scales = scales + block * kBlock / kInt8Block * tokens;
-      for (int64_t t = 0; t < tokens; ++t) {
-        const __m512 scale = _mm512_set1_ps(token_scales[t]);
+      for (int64_t t = 0; t < tile.tokens; ++t) {
+        const Int8Chunk& x = static_cast<const Int8Chunk*>(tile.rows[t])[first + chunk];
+        const __m512 scale = _mm512_set1_ps(x.scales[block * kBlock / kInt8Block]);
         float* low_sums = sums + t * kPanelRows;
         float* high_sums = low_sums + kLanes;
         _mm512_store_ps(
@@ -96,7 +94,6 @@ void multiply_slab(const Slab& slab, const uint8_t* panel, int64_t num_chunks,
       }
     }
     panel += chunk_bytes(Format::kFormat);
-    elements += tokens * kTokenBytes;
   }
 }
 
@@ -120,10 +117,7 @@ void multiply_tiles(const PanelProduct& product) {
       const TokenTile& tile = product.tiles[i];
       if (tile.tokens != configured) configure<Format>(tile.tokens);
       configured = tile.tokens;
-      multiply_slab<Format>(
-          slab, panel, num_chunks,
-          static_cast<const uint8_t*>(tile.elements) + first * tile.tokens * kTokenBytes,
-          tile.tokens, sums);
+      multiply_slab<Format>(slab, panel, first, num_chunks, tile, sums);
       sums += tile.tokens * kPanelRows;
     }
   }
@@ -140,7 +134,7 @@ void multiply_tiles(const PanelProduct& product) {
 const Kernels kAmxInt8Kernels = {
     InstructionSet::kAmxInt8,
     {},
-    {ActivationLayout::kInt8Rows, {nullptr, multiply_tiles<Nvfp4>, multiply_tiles<Mxfp4>}},
+    {ActivationLayout::kInt8, {nullptr, multiply_tiles<Nvfp4>, multiply_tiles<Mxfp4>}},
     moe4j_quantize_int8,
     moe4j_swiglu,
     moe4j_dot_f64,

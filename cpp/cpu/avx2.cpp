@@ -16,6 +16,7 @@
 #include "cpu/kernels.hpp"
 #include "cpu/panel_layout.hpp"
 #include "cpu/swiglu.hpp"
+#include "cpu/token_rows.hpp"
 
 namespace moe4j {
 namespace {
@@ -104,9 +105,11 @@ void prefetch(const uint8_t* chunk, int pass) {
 }
 
 /** A token's two elements of a pair of K, in all four places. */
-__m256 broadcast_pair(const float* elements) {
+__m256 broadcast_pair(const uint8_t* elements) {
   return _mm256_castpd_ps(_mm256_broadcast_sd(reinterpret_cast<const double*>(elements)));
 }
+
+constexpr int64_t kPairBytes = 2 * sizeof(float);
 
 /** Few tokens, all in one tile: each block's sums of 8 rows stay in registers. For a single one,
  *  every other pair of K has sums of its own, so that additions need not wait for each other. */
@@ -118,8 +121,7 @@ void multiply_direct(const PanelProduct& product, const Slice& slice, int pass) 
   constexpr int64_t kChunkBytes = chunk_bytes(Format::kFormat);
   const Decoder decoder;
   const uint8_t* chunk = product.panel + slice.first * kChunkBytes;
-  const auto* elements =
-      static_cast<const float*>(product.tiles[0].elements) + slice.first * kChunkK * kTokens;
+  TokenRows<kTokens> x(product.tiles[0].rows, slice.first * kPairs * kPairBytes);
   float* const sums = product.sums + pass * kRows;
   __m256 total[kTokens];
 #pragma GCC unroll 4
@@ -141,8 +143,7 @@ void multiply_direct(const PanelProduct& product, const Slice& slice, int pass) 
           const int s = pair % kSplit;
 #pragma GCC unroll 4
           for (int t = 0; t < kTokens; ++t) {
-            const __m256 element =
-                broadcast_pair(elements + ((group * 4 + pair) * kTokens + t) * 2);
+            const __m256 element = broadcast_pair(x.row[t] + (group * 4 + pair) * kPairBytes);
             sum[t][0][s] = _mm256_fmadd_ps(first, element, sum[t][0][s]);
             sum[t][1][s] = _mm256_fmadd_ps(second, element, sum[t][1][s]);
           }
@@ -160,7 +161,7 @@ void multiply_direct(const PanelProduct& product, const Slice& slice, int pass) 
       }
     }
     chunk += kChunkBytes;
-    elements += kChunkK * kTokens;
+    x.advance(kPairs * kPairBytes);
   }
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) {
@@ -203,7 +204,9 @@ void decode_slab(const uint8_t* chunk, int64_t num_chunks, int pass, Slab* slab)
 
 /** Adds a slab's products with one tile to its pair sums [tokens][2 vectors][8]. */
 template <int kTokens>
-void multiply_slab(const Slab& slab, int64_t pairs, const float* elements, float* pair_sums) {
+void multiply_slab(const Slab& slab, const Slice& slice, const void* const* rows,
+                   float* pair_sums) {
+  TokenRows<kTokens> x(rows, slice.first * kPairs * kPairBytes);
   __m256 sum[kTokens][2];
 #pragma GCC unroll 6
   for (int t = 0; t < kTokens; ++t) {
@@ -211,17 +214,17 @@ void multiply_slab(const Slab& slab, int64_t pairs, const float* elements, float
     sum[t][1] = _mm256_load_ps(pair_sums + t * 16 + 8);
   }
   const float* weights = slab.weights;
-  for (int64_t pair = 0; pair < pairs; ++pair) {
+  for (int64_t pair = 0; pair < slice.count * kPairs; ++pair) {
     const __m256 first = _mm256_load_ps(weights);
     const __m256 second = _mm256_load_ps(weights + 8);
 #pragma GCC unroll 6
     for (int t = 0; t < kTokens; ++t) {
-      const __m256 element = broadcast_pair(elements + t * 2);
+      const __m256 element = broadcast_pair(x.row[t]);
       sum[t][0] = _mm256_fmadd_ps(first, element, sum[t][0]);
       sum[t][1] = _mm256_fmadd_ps(second, element, sum[t][1]);
     }
     weights += 16;
-    elements += kTokens * 2;
+    x.advance(kPairBytes);
   }
 #pragma GCC unroll 6
   for (int t = 0; t < kTokens; ++t) {
@@ -230,7 +233,7 @@ void multiply_slab(const Slab& slab, int64_t pairs, const float* elements, float
   }
 }
 
-using MultiplySlab = void (*)(const Slab&, int64_t, const float*, float*);
+using MultiplySlab = void (*)(const Slab&, const Slice&, const void* const*, float*);
 constexpr MultiplySlab kMultiplySlab[kStagedTokens] = {multiply_slab<1>, multiply_slab<2>,
                                                        multiply_slab<3>, multiply_slab<4>,
                                                        multiply_slab<5>, multiply_slab<6>};
@@ -249,9 +252,7 @@ void multiply_staged(const PanelProduct& product, const Slice& slice, int pass,
   float* tile_sums = pair_sums->values;
   for (int32_t i = 0; i < product.num_tiles; ++i) {
     const TokenTile& tile = product.tiles[i];
-    const auto* elements =
-        static_cast<const float*>(tile.elements) + slice.first * kChunkK * tile.tokens;
-    kMultiplySlab[tile.tokens - 1](slab, slice.count * kPairs, elements, tile_sums);
+    kMultiplySlab[tile.tokens - 1](slab, slice, tile.rows, tile_sums);
     tile_sums += tile.tokens * 16;
   }
 }
@@ -299,7 +300,9 @@ void multiply(const PanelProduct& product) {
 
 /** BF16 weights: a shift or a mask makes F32 vectors of 8 rows. */
 template <int kTokens>
-void multiply_bf16_tile(const PanelProduct& product, const float* elements, int pass, float* sums) {
+void multiply_bf16_tile(const PanelProduct& product, const void* const* rows, int pass,
+                        float* sums) {
+  TokenRows<kTokens> x(rows, 0);
   const __m256i upper_half = _mm256_set1_epi32(-0x10000);
   __m256 sum[kTokens][2];
 #pragma GCC unroll 6
@@ -311,10 +314,11 @@ void multiply_bf16_tile(const PanelProduct& product, const float* elements, int 
     const __m256 odd = _mm256_castsi256_ps(_mm256_and_si256(codes, upper_half));
 #pragma GCC unroll 6
     for (int t = 0; t < kTokens; ++t) {
-      sum[t][0] = _mm256_fmadd_ps(even, _mm256_broadcast_ss(elements + t * 2), sum[t][0]);
-      sum[t][1] = _mm256_fmadd_ps(odd, _mm256_broadcast_ss(elements + t * 2 + 1), sum[t][1]);
+      const auto* elements = reinterpret_cast<const float*>(x.row[t]);
+      sum[t][0] = _mm256_fmadd_ps(even, _mm256_broadcast_ss(elements), sum[t][0]);
+      sum[t][1] = _mm256_fmadd_ps(odd, _mm256_broadcast_ss(elements + 1), sum[t][1]);
     }
-    elements += kTokens * 2;
+    x.advance(kPairBytes);
   }
 #pragma GCC unroll 6
   for (int t = 0; t < kTokens; ++t) {
@@ -323,7 +327,7 @@ void multiply_bf16_tile(const PanelProduct& product, const float* elements, int 
 }
 
 void multiply_bf16(const PanelProduct& product) {
-  using MultiplyTile = void (*)(const PanelProduct&, const float*, int, float*);
+  using MultiplyTile = void (*)(const PanelProduct&, const void* const*, int, float*);
   static constexpr MultiplyTile kByTokens[kStagedTokens] = {
       multiply_bf16_tile<1>, multiply_bf16_tile<2>, multiply_bf16_tile<3>,
       multiply_bf16_tile<4>, multiply_bf16_tile<5>, multiply_bf16_tile<6>};
@@ -331,7 +335,7 @@ void multiply_bf16(const PanelProduct& product) {
   for (int32_t i = 0; i < product.num_tiles; ++i) {
     const TokenTile& tile = product.tiles[i];
     for (int pass = 0; pass < kPasses; ++pass) {
-      kByTokens[tile.tokens - 1](product, static_cast<const float*>(tile.elements), pass, sums);
+      kByTokens[tile.tokens - 1](product, tile.rows, pass, sums);
     }
     sums += tile.tokens * kPanelRows;
   }
@@ -342,31 +346,36 @@ alignas(32) constexpr uint8_t kOffsetWeights[32] = {12, 13, 14, 15, 16, 18, 20, 
                                                     9,  8,  6,  4,  0,  12, 13, 14, 15, 16, 18,
                                                     20, 24, 12, 11, 10, 9,  8,  6,  4,  0};
 
+template <class T>
+T load(const uint8_t* bytes) {
+  T value;
+  __builtin_memcpy(&value, bytes, sizeof(value));
+  return value;
+}
+
 /** Chunks of one pass of 8 rows with a tile of INT8 tokens, added to its sums. */
 template <class Format, int kTokens>
-void multiply_int8_rows(const uint8_t* chunk, int64_t num_chunks, int pass, const uint8_t* elements,
-                        float* sums) {
+void multiply_int8_rows(const PanelProduct& product, const Slice& slice, int pass,
+                        const void* const* rows, float* sums) {
   constexpr int kBlock = block_format(Format::kFormat).block;
-  constexpr bool kWhole = kBlock == kInt8Block;
+  constexpr int64_t kOffsets =
+      kBlock == kInt8Block ? offsetof(Int8Chunk, offsets) : offsetof(Int8Chunk, half_offsets);
+  const uint8_t* chunk = product.panel + slice.first * chunk_bytes(Format::kFormat);
+  TokenRows<kTokens> x(rows, slice.first * static_cast<int64_t>(sizeof(Int8Chunk)));
   const __m256i table = _mm256_load_si256(reinterpret_cast<const __m256i*>(kOffsetWeights));
   const __m256i low_nibble = _mm256_set1_epi8(0x0F);
   const __m256i ones = _mm256_set1_epi16(1);
   __m256 total[kTokens];
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) total[t] = _mm256_load_ps(sums + t * kPanelRows);
-  for (int64_t i = 0; i < num_chunks; ++i) {
+  for (int64_t i = 0; i < slice.count; ++i) {
     prefetch<chunk_bytes(Format::kFormat)>(chunk, pass);
-    const auto* quads = reinterpret_cast<const int32_t*>(elements);
-    const auto* scales =
-        reinterpret_cast<const float*>(elements + kTokens * offsetof(Int8Chunk, scales));
-    const auto* offsets = reinterpret_cast<const int32_t*>(
-        elements +
-        kTokens * (kWhole ? offsetof(Int8Chunk, offsets) : offsetof(Int8Chunk, half_offsets)));
 #pragma GCC unroll 1
     for (int block = 0; block < kChunkK / kBlock; ++block) {
       __m256i sum[kTokens];
 #pragma GCC unroll 4
-      for (int t = 0; t < kTokens; ++t) sum[t] = _mm256_set1_epi32(offsets[block * kTokens + t]);
+      for (int t = 0; t < kTokens; ++t)
+        sum[t] = _mm256_set1_epi32(load<int32_t>(x.row[t] + kOffsets + block * 4));
 #pragma GCC unroll 2
       for (int part = 0; part < kBlock / 16; ++part) {
         __m256i pairs[kTokens];  // 16-bit sums of 4 * 2 products, at most 24 * 127 each
@@ -382,7 +391,7 @@ void multiply_int8_rows(const uint8_t* chunk, int64_t num_chunks, int pass, cons
 #pragma GCC unroll 4
             for (int t = 0; t < kTokens; ++t) {
               const __m256i products = _mm256_maddubs_epi16(
-                  weights, _mm256_set1_epi32(quads[(group * 2 + half) * kTokens + t]));
+                  weights, _mm256_set1_epi32(load<int32_t>(x.row[t] + (group * 2 + half) * 4)));
               pairs[t] = j == 0 && half == 0 ? products : _mm256_add_epi16(pairs[t], products);
             }
           }
@@ -396,13 +405,14 @@ void multiply_int8_rows(const uint8_t* chunk, int64_t num_chunks, int pass, cons
                                                   block * kPanelRows + pass * kRows);
 #pragma GCC unroll 4
       for (int t = 0; t < kTokens; ++t) {
-        const __m256 scale = _mm256_set1_ps(scales[block * kBlock / kInt8Block * kTokens + t]);
+        const __m256 scale = _mm256_set1_ps(
+            load<float>(x.row[t] + offsetof(Int8Chunk, scales) + block * kBlock / kInt8Block * 4));
         total[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[t]), _mm256_mul_ps(weight_scales, scale),
                                    total[t]);
       }
     }
     chunk += chunk_bytes(Format::kFormat);
-    elements += kTokens * sizeof(Int8Chunk);
+    x.advance(sizeof(Int8Chunk));
   }
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) _mm256_store_ps(sums + t * kPanelRows, total[t]);
@@ -412,7 +422,7 @@ constexpr int kInt8Tokens = 4;
 
 template <class Format>
 void multiply_int8(const PanelProduct& product) {
-  using MultiplyRows = void (*)(const uint8_t*, int64_t, int, const uint8_t*, float*);
+  using MultiplyRows = void (*)(const PanelProduct&, const Slice&, int, const void* const*, float*);
   static constexpr MultiplyRows kByTokens[kInt8Tokens] = {
       multiply_int8_rows<Format, 1>, multiply_int8_rows<Format, 2>, multiply_int8_rows<Format, 3>,
       multiply_int8_rows<Format, 4>};
@@ -423,11 +433,7 @@ void multiply_int8(const PanelProduct& product) {
     float* sums = product.sums + pass * kRows;
     for (int32_t i = 0; i < product.num_tiles; ++i) {
       const TokenTile& tile = product.tiles[i];
-      kByTokens[tile.tokens - 1](
-          product.panel + slice.first * chunk_bytes(Format::kFormat), slice.count, pass,
-          static_cast<const uint8_t*>(tile.elements) +
-              slice.first * tile.tokens * static_cast<int64_t>(sizeof(Int8Chunk)),
-          sums);
+      kByTokens[tile.tokens - 1](product, slice, pass, tile.rows, sums);
       sums += tile.tokens * kPanelRows;
     }
   });
@@ -438,8 +444,8 @@ void multiply_int8(const PanelProduct& product) {
 
 const Kernels kAvx2Kernels = {
     InstructionSet::kAvx2,
-    {ActivationLayout::kF32Pairs, {multiply_bf16, multiply<Nvfp4>, multiply<Mxfp4>}},
-    {ActivationLayout::kInt8Quads, {nullptr, multiply_int8<Nvfp4>, multiply_int8<Mxfp4>}},
+    {ActivationLayout::kF32, {multiply_bf16, multiply<Nvfp4>, multiply<Mxfp4>}},
+    {ActivationLayout::kInt8, {nullptr, multiply_int8<Nvfp4>, multiply_int8<Mxfp4>}},
     moe4j_quantize_int8,
     moe4j_swiglu,
     moe4j_dot_f64,

@@ -9,7 +9,7 @@ namespace {
 
 /** A step is one K; those below 4 are even, those above odd. */
 struct SingleDot {
-  static constexpr ActivationLayout kLayout = ActivationLayout::kF32Pairs;
+  static constexpr ActivationLayout kLayout = ActivationLayout::kF32;
   static constexpr int kSteps = 8;
   static constexpr int kBf16Steps = 2;
 
@@ -20,11 +20,8 @@ struct SingleDot {
     return _mm512_permutexvar_ps(indices, table);
   }
 
-  template <int kTokens>
-  static __m512 add(__m512 sum, __m512 weights, const uint8_t* elements, int group, int step,
-                    int token) {
-    const int pair = group * 4 + step % 4;
-    return fma(sum, weights, elements + ((pair * kTokens + token) * 2 + step / 4) * 4);
+  static __m512 add(__m512 sum, __m512 weights, const uint8_t* elements, int group, int step) {
+    return fma(sum, weights, elements + (group * 8 + step % 4 * 2 + step / 4) * 4);
   }
 
   static __m512 bf16_weights(__m512i codes, int step) {
@@ -32,9 +29,8 @@ struct SingleDot {
                                          : _mm512_and_epi32(codes, _mm512_set1_epi32(-0x10000)));
   }
 
-  template <int kTokens>
-  static __m512 add_bf16(__m512 sum, __m512 weights, const uint8_t* elements, int step, int token) {
-    return fma(sum, weights, elements + (token * 2 + step) * 4);
+  static __m512 add_bf16(__m512 sum, __m512 weights, const uint8_t* elements, int step) {
+    return fma(sum, weights, elements + step * 4);
   }
 
   static __m512 fma(__m512 sum, __m512 weights, const uint8_t* element) {
@@ -48,7 +44,7 @@ struct SingleDot {
 
 const Kernels kAvx512Kernels = {
     InstructionSet::kAvx512,
-    {ActivationLayout::kF32Pairs,
+    {ActivationLayout::kF32,
      {multiply<ExactTile<SingleDot>, Bf16Weights>, multiply<ExactTile<SingleDot>, Nvfp4>,
       multiply<ExactTile<SingleDot>, Mxfp4>}},
     {},

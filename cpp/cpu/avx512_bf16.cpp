@@ -15,7 +15,7 @@ alignas(64) constexpr uint16_t kE2m1AsBf16[32] = {
 
 /** A step is a pair of K: one dot product of two. */
 struct PairDot {
-  static constexpr ActivationLayout kLayout = ActivationLayout::kBf16Pairs;
+  static constexpr ActivationLayout kLayout = ActivationLayout::kBf16;
   static constexpr int kSteps = 4;
   static constexpr int kBf16Steps = 1;
 
@@ -26,23 +26,24 @@ struct PairDot {
     return reinterpret_cast<__m512bh>(_mm512_permutexvar_epi16(indices, table));
   }
 
-  template <int kTokens>
-  static __m512 add(__m512 sum, __m512bh weights, const uint8_t* elements, int group, int step,
-                    int token) {
-    return dot(sum, weights, elements + ((group * 4 + step) * kTokens + token) * 4);
+  static __m512 add(__m512 sum, __m512bh weights, const uint8_t* elements, int group, int step) {
+    return dot(sum, weights, elements + (group * 4 + step) * 4);
   }
 
   static __m512bh bf16_weights(__m512i codes, int) { return reinterpret_cast<__m512bh>(codes); }
 
-  template <int kTokens>
-  static __m512 add_bf16(__m512 sum, __m512bh weights, const uint8_t* elements, int, int token) {
-    return dot(sum, weights, elements + token * 4);
+  static __m512 add_bf16(__m512 sum, __m512bh weights, const uint8_t* elements, int) {
+    return dot(sum, weights, elements);
   }
 
+  /** GCC 12 broadcasts with an instruction of its own, and then instructions, not multiplications,
+   *  are what a tile of tokens waits for. */
   static __m512 dot(__m512 sum, __m512bh weights, const uint8_t* pair) {
-    int32_t bits;
-    __builtin_memcpy(&bits, pair, sizeof(bits));
-    return _mm512_dpbf16_ps(sum, weights, reinterpret_cast<__m512bh>(_mm512_set1_epi32(bits)));
+    using Pair __attribute__((may_alias, aligned(1))) = int32_t;
+    asm("vdpbf16ps %2%{1to16%}, %1, %0"
+        : "+v"(sum)
+        : "v"(weights), "m"(*reinterpret_cast<const Pair*>(pair)));
+    return sum;
   }
 };
 
@@ -50,7 +51,7 @@ struct PairDot {
 
 const Kernels kAvx512Bf16Kernels = {
     InstructionSet::kAvx512Bf16,
-    {ActivationLayout::kBf16Pairs,
+    {ActivationLayout::kBf16,
      {multiply<ExactTile<PairDot>, Bf16Weights>, multiply<ExactTile<PairDot>, Nvfp4>,
       multiply<ExactTile<PairDot>, Mxfp4>}},
     {},

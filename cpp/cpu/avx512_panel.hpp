@@ -1,10 +1,10 @@
 // The loops that the AVX-512 instruction sets share: multiply() walks through a panel slab by slab,
 // and each set includes this with a `Tile` that multiplies a slab with a tile of tokens:
 //
-//   kLayout                                    of tiles
+//   kLayout                                    of activations
 //   unit<Format>()                             what all sums are multiplied by at the end
 //   most_in_one_pass<Format>()                 the most tokens that need no slabs, alone
-//   multiply<Format, kTokens>(panel, num_chunks, elements, sums)
+//   multiply<Format, kTokens>(panel, num_chunks, rows, sums)
 //
 // ExactTile is the one for F32 and BF16 activations. It is given a `Dot` that says how they are
 // read and multiplied:
@@ -12,8 +12,7 @@
 //   kLayout                                    of activations
 //   kSteps                                     multiplications for 16 rows of 8 K
 //   weights(codes, step)                       their weights, from 64 bytes of codes
-//   add<kTokens>(sum, weights, elements, group, step, token)
-//                                              sum + weights * the token's elements of that step
+//   add(sum, weights, elements, group, step)   sum + weights * a token's elements of that step
 //   kBf16Steps, bf16_weights(), add_bf16()     the same for BF16 weights, of 16 rows of a pair of K
 //
 // Codes are multiplied as they are; each block's sum is multiplied by its 16 rows' scales. So a
@@ -28,6 +27,7 @@
 
 #include "cpu/kernels.hpp"
 #include "cpu/panel_layout.hpp"
+#include "cpu/token_rows.hpp"
 
 namespace moe4j {
 namespace {
@@ -83,7 +83,7 @@ void prefetch(const uint8_t* chunk, int first) {
  * make, from row 16 * half on. Several partial sums a block (kSplit) keep the multipliers busy.
  */
 template <class Dot, class Format, int kTokens, int kVectors>
-void multiply_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t* elements, int half,
+void multiply_rows(const uint8_t* panel, int64_t num_chunks, TokenRows<kTokens> x, int half,
                    float* sums) {
   constexpr int kSplit = 2;
   constexpr int kBlock = block_format(Format::kFormat).block;
@@ -127,8 +127,8 @@ void multiply_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t* elem
             const auto weights = dot.weights(codes, step);
 #pragma GCC unroll 8
             for (int t = 0; t < kTokens; ++t) {
-              sum[v][t][step % kSplit] = Dot::template add<kTokens>(
-                  sum[v][t][step % kSplit], weights, elements, group, step, t);
+              sum[v][t][step % kSplit] =
+                  Dot::add(sum[v][t][step % kSplit], weights, x.row[t], group, step);
             }
           }
         }
@@ -145,7 +145,7 @@ void multiply_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t* elem
       }
     }
     panel += kChunkBytes;
-    elements += kTokens * chunk_token_bytes(Dot::kLayout);
+    x.advance(chunk_token_bytes(Dot::kLayout));
   }
 #pragma GCC unroll 2
   for (int v = 0; v < kVectors; ++v) {
@@ -158,7 +158,7 @@ void multiply_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t* elem
 
 /** The same for BF16 weights, which have no scales. */
 template <class Dot, int kTokens>
-void multiply_bf16_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t* elements, int half,
+void multiply_bf16_rows(const uint8_t* panel, int64_t num_chunks, TokenRows<kTokens> x, int half,
                         float* sums) {
   __m512 sum[kTokens][2];
 #pragma GCC unroll 8
@@ -173,10 +173,10 @@ void multiply_bf16_rows(const uint8_t* panel, int64_t num_chunks, const uint8_t*
       const auto weights = Dot::bf16_weights(codes, step);
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
-        sum[t][step] = Dot::template add_bf16<kTokens>(sum[t][step], weights, elements, step, t);
+        sum[t][step] = Dot::add_bf16(sum[t][step], weights, x.row[t], step);
       }
     }
-    elements += kTokens * chunk_token_bytes(Dot::kLayout) / (kChunkK / 2);
+    x.advance(chunk_token_bytes(Dot::kLayout) / (kChunkK / 2));
   }
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
@@ -205,37 +205,43 @@ struct ExactTile {
   }
 
   template <class Format, int kTokens>
-  static void multiply(const uint8_t* panel, int64_t num_chunks, const uint8_t* elements,
+  static void multiply(const uint8_t* panel, int64_t num_chunks, const TokenRows<kTokens>& x,
                        float* sums) {
     if constexpr (Format::kFormat == MOE4J_FORMAT_BF16) {
       for (int half = 0; half < kHalves; ++half) {
-        multiply_bf16_rows<Dot, kTokens>(panel, num_chunks, elements, half, sums);
+        multiply_bf16_rows<Dot, kTokens>(panel, num_chunks, x, half, sums);
       }
     } else if constexpr (kTokens <= kWideTokens) {
-      multiply_rows<Dot, Format, kTokens, 2>(panel, num_chunks, elements, 0, sums);
+      multiply_rows<Dot, Format, kTokens, 2>(panel, num_chunks, x, 0, sums);
     } else {
       for (int half = 0; half < kHalves; ++half) {
-        multiply_rows<Dot, Format, kTokens, 1>(panel, num_chunks, elements, half, sums);
+        multiply_rows<Dot, Format, kTokens, 1>(panel, num_chunks, x, half, sums);
       }
     }
   }
 };
 
-using MultiplyTile = void (*)(const uint8_t*, int64_t, const uint8_t*, float*);
+/** A slab's products with a tile, added to its sums. */
+template <class Tile, class Format, int kTokens>
+void multiply_slab(const uint8_t* panel, int64_t first, int64_t num_chunks, const void* const* rows,
+                   float* sums) {
+  Tile::template multiply<Format, kTokens>(
+      panel + first * chunk_bytes(Format::kFormat), num_chunks,
+      TokenRows<kTokens>(rows, first * chunk_token_bytes(Tile::kLayout)), sums);
+}
 
-/** Tile::multiply() by the number of tokens. */
+using MultiplySlab = void (*)(const uint8_t*, int64_t, int64_t, const void* const*, float*);
+
 template <class Tile, class Format>
-constexpr MultiplyTile kByTokens[8] = {
-    Tile::template multiply<Format, 1>, Tile::template multiply<Format, 2>,
-    Tile::template multiply<Format, 3>, Tile::template multiply<Format, 4>,
-    Tile::template multiply<Format, 5>, Tile::template multiply<Format, 6>,
-    Tile::template multiply<Format, 7>, Tile::template multiply<Format, 8>};
+constexpr MultiplySlab kByTokens[8] = {
+    multiply_slab<Tile, Format, 1>, multiply_slab<Tile, Format, 2>, multiply_slab<Tile, Format, 3>,
+    multiply_slab<Tile, Format, 4>, multiply_slab<Tile, Format, 5>, multiply_slab<Tile, Format, 6>,
+    multiply_slab<Tile, Format, 7>, multiply_slab<Tile, Format, 8>};
 
 /** Slab by slab of K, so that a slab's codes come once from memory, in the order in which they lie
  *  there, and then from the L1 cache for both halves of the panel and for all tiles. */
 template <class Tile, class Format>
 void multiply(const PanelProduct& product) {
-  constexpr int64_t kTokenBytes = chunk_token_bytes(Tile::kLayout);
   constexpr float kUnit = Tile::template unit<Format>();
   int64_t tokens = 0;
   for (int32_t i = 0; i < product.num_tiles; ++i) tokens += product.tiles[i].tokens;
@@ -252,9 +258,7 @@ void multiply(const PanelProduct& product) {
     float* sums = product.sums;
     for (int32_t i = 0; i < product.num_tiles; ++i) {
       const TokenTile& tile = product.tiles[i];
-      kByTokens<Tile, Format>[tile.tokens - 1](
-          product.panel + first * chunk_bytes(Format::kFormat), num_chunks,
-          static_cast<const uint8_t*>(tile.elements) + first * tile.tokens * kTokenBytes, sums);
+      kByTokens<Tile, Format>[tile.tokens - 1](product.panel, first, num_chunks, tile.rows, sums);
       sums += tile.tokens * kPanelRows;
     }
   }

@@ -37,31 +37,24 @@ T load_scalar(const uint8_t* bytes) {
   return value;
 }
 
-/** A chunk of a tile: the fields of Int8Chunk with all tokens. */
-template <int kTokens>
-struct Elements {
-  static constexpr int64_t kScales = kTokens * offsetof(Int8Chunk, scales);
-  static constexpr int64_t kOffsets = kTokens * offsetof(Int8Chunk, offsets);
-  static constexpr int64_t kHalfOffsets = kTokens * offsetof(Int8Chunk, half_offsets);
+__m512i broadcast_quad(const uint8_t* chunk, int index) {
+  return _mm512_set1_epi32(load_scalar<int32_t>(chunk + index * 4));
+}
 
-  const uint8_t* bytes;
+__m512 broadcast_scale(const uint8_t* chunk, int block) {
+  return _mm512_set1_ps(load_scalar<float>(chunk + offsetof(Int8Chunk, scales) + block * 4));
+}
 
-  __m512i quad(int index, int token) const {
-    return _mm512_set1_epi32(load_scalar<int32_t>(bytes + (index * kTokens + token) * 4));
-  }
-  __m512 scale(int block, int token) const {
-    return _mm512_set1_ps(load_scalar<float>(bytes + kScales + (block * kTokens + token) * 4));
-  }
-  /** Of a weight block, which is as long as one of activations, or half of one. */
-  template <int kBlock>
-  __m512i offset(int block, int token) const {
-    const int64_t table = kBlock == kInt8Block ? kOffsets : kHalfOffsets;
-    return _mm512_set1_epi32(load_scalar<int32_t>(bytes + table + (block * kTokens + token) * 4));
-  }
-};
+/** The offset of a weight block, which is as long as one of activations, or half of one. */
+template <int kBlock>
+__m512i broadcast_offset(const uint8_t* chunk, int block) {
+  constexpr int64_t kOffsets =
+      kBlock == kInt8Block ? offsetof(Int8Chunk, offsets) : offsetof(Int8Chunk, half_offsets);
+  return _mm512_set1_epi32(load_scalar<int32_t>(chunk + kOffsets + block * 4));
+}
 
 struct Int8Tile {
-  static constexpr ActivationLayout kLayout = ActivationLayout::kInt8Quads;
+  static constexpr ActivationLayout kLayout = ActivationLayout::kInt8;
 
   template <class Format>
   static constexpr float unit() {
@@ -75,7 +68,7 @@ struct Int8Tile {
 
   /** Both halves of a panel, so that an element that was broadcast is multiplied twice. */
   template <class Format, int kTokens>
-  static void multiply(const uint8_t* panel, int64_t num_chunks, const uint8_t* elements,
+  static void multiply(const uint8_t* panel, int64_t num_chunks, TokenRows<kTokens> x,
                        float* sums) {
     constexpr int kBlock = block_format(Format::kFormat).block;
     constexpr int64_t kCodeBytes = chunk_code_bytes(Format::kFormat);
@@ -90,14 +83,13 @@ struct Int8Tile {
       }
     }
     for (int64_t chunk = 0; chunk < num_chunks; ++chunk) {
-      const Elements<kTokens> x = {elements};
       prefetch<kChunkBytes, 1>(panel + kPrefetchChunks * kChunkBytes, 0);
 #pragma GCC unroll 4
       for (int block = 0; block < kChunkK / kBlock; ++block) {
         __m512i sum[kTokens][kHalves];
 #pragma GCC unroll 8
         for (int t = 0; t < kTokens; ++t) {
-          sum[t][0] = sum[t][1] = x.template offset<kBlock>(block, t);
+          sum[t][0] = sum[t][1] = broadcast_offset<kBlock>(x.row[t], block);
         }
 #pragma GCC unroll 4
         for (int i = 0; i < kBlock / 8; ++i) {
@@ -110,7 +102,7 @@ struct Int8Tile {
             const __m512i high_weights = decoder.weights(high, half);
 #pragma GCC unroll 8
             for (int t = 0; t < kTokens; ++t) {
-              const __m512i quad = x.quad(group * 2 + half, t);
+              const __m512i quad = broadcast_quad(x.row[t], group * 2 + half);
               sum[t][0] = _mm512_dpbusd_epi32(sum[t][0], low_weights, quad);
               sum[t][1] = _mm512_dpbusd_epi32(sum[t][1], high_weights, quad);
             }
@@ -121,7 +113,7 @@ struct Int8Tile {
         const __m512 high_scales = Format::scales(scales + kLanes);
 #pragma GCC unroll 8
         for (int t = 0; t < kTokens; ++t) {
-          const __m512 scale = x.scale(block * kBlock / kInt8Block, t);
+          const __m512 scale = broadcast_scale(x.row[t], block * kBlock / kInt8Block);
           total[t][0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t][0]),
                                         _mm512_mul_ps(low_scales, scale), total[t][0]);
           total[t][1] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[t][1]),
@@ -129,7 +121,7 @@ struct Int8Tile {
         }
       }
       panel += kChunkBytes;
-      elements += kTokens * chunk_token_bytes(kLayout);
+      x.advance(chunk_token_bytes(kLayout));
     }
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
@@ -146,7 +138,7 @@ struct Int8Tile {
 const Kernels kAvx512VnniKernels = {
     InstructionSet::kAvx512Vnni,
     {},
-    {ActivationLayout::kInt8Quads, {nullptr, multiply<Int8Tile, Nvfp4>, multiply<Int8Tile, Mxfp4>}},
+    {ActivationLayout::kInt8, {nullptr, multiply<Int8Tile, Nvfp4>, multiply<Int8Tile, Mxfp4>}},
     moe4j_quantize_int8,
     moe4j_swiglu,
     moe4j_dot_f64,

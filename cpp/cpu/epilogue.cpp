@@ -44,7 +44,8 @@ void activate(const Kernels& kernels, int32_t activation, const ExpertScalars& s
   }
 }
 
-/** One projection of a tile: [count][kOutputs] from columns [column, column + kOutputs) of sums. */
+/** One projection of a group: [count][kOutputs] from columns [column, column + kOutputs) of sums.
+ */
 template <int64_t kOutputs>
 void finish_projection(const Gemm1Epilogue& epilogue, int32_t count, const float* sums,
                        int64_t column, float weight_scale, int64_t lora_offset, float* values) {
@@ -67,8 +68,8 @@ void finish_gemm1(const Kernels& kernels, const Gemm1Epilogue& epilogue, int32_t
                   const float* sums, float* h) noexcept {
   const int64_t outputs = epilogue.panel_outputs;
   const ExpertScalars& scalars = *epilogue.scalars;
-  float gate[kMaxTileTokens * kPanelRows];
-  float up[kMaxTileTokens * kGatedPanelRows];
+  float gate[kMaxGroupTokens * kPanelRows];
+  float up[kMaxGroupTokens * kGatedPanelRows];
   if (has_gate(epilogue.activation)) {
     finish_projection<kGatedPanelRows>(epilogue, count, sums, 0, scalars.gate_scale, 0, gate);
     finish_projection<kGatedPanelRows>(epilogue, count, sums, kGatedPanelRows, scalars.up_scale,

@@ -20,7 +20,7 @@ struct Gemm1Epilogue {
   int64_t lora_up_offset;             // elements from a gate's delta to its up's
 };
 
-/** sums [count][32] -> h [count][panel_outputs]. */
+/** sums [count][32] -> h [count][panel_outputs]; at most kMaxGroupTokens. */
 void finish_gemm1(const Kernels& kernels, const Gemm1Epilogue& epilogue, int32_t count,
                   const float* sums, float* h) noexcept;
 

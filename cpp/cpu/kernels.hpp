@@ -19,16 +19,11 @@ inline constexpr int32_t kMaxTileTokens = 16;
 /** The most tokens of one call of a product, so that its sums fit on the stack. */
 inline constexpr int32_t kMaxGroupTokens = 64;
 
-/**
- * How the vectors of a tile of tokens lie in memory: chunk by chunk of K, as panels do, each chunk
- * with all tokens, so that one address and constants reach all of them.
- */
+/** How a token's vector lies in memory, zeros beyond K up to a whole chunk. */
 enum class ActivationLayout : int32_t {
-  kF32Pairs,   // F32 [32 pairs of K][tokens][2]
-  kBf16Pairs,  // BF16 [32 pairs of K][tokens][2]
-  kBf16Rows,   // BF16 [tokens][64]
-  kInt8Quads,  // the fields of Int8Chunk, interleaved: codes [16][tokens][4], all others [tokens]
-  kInt8Rows,   // the same with codes [tokens][64]
+  kF32,
+  kBf16,
+  kInt8,  // an Int8Chunk for each chunk of K
 };
 
 /** Elements of INT8 activations that share a scale. */
@@ -52,10 +47,9 @@ struct Int8Chunk {
 /** Bytes of one token and chunk of K. */
 constexpr int64_t chunk_token_bytes(ActivationLayout layout) {
   switch (layout) {
-    case ActivationLayout::kF32Pairs:
+    case ActivationLayout::kF32:
       return 64 * 4;
-    case ActivationLayout::kBf16Pairs:
-    case ActivationLayout::kBf16Rows:
+    case ActivationLayout::kBf16:
       return 64 * 2;
     default:
       return sizeof(Int8Chunk);
@@ -64,7 +58,7 @@ constexpr int64_t chunk_token_bytes(ActivationLayout layout) {
 
 /** Some tokens that go through a panel together. */
 struct TokenTile {
-  const void* elements;  // as the kernels' ActivationLayout says
+  const void* const* rows;  // [tokens] a vector each, as the kernels' ActivationLayout says
   int32_t tokens;
 };
 

@@ -39,12 +39,11 @@ void multiply(const PanelProduct& product) {
   for (int32_t i = 0; i < product.num_tiles; ++i) {
     const TokenTile& tile = product.tiles[i];
     for (int64_t j = 0; j < tile.tokens * kPanelRows; ++j) sums[j] = 0;
-    const auto* elements = static_cast<const float*>(tile.elements);
     for (int64_t k = 0; k < product.chunks * kChunkK; ++k) {
       float weights[kPanelRows];
       decode<kFormat>(product.panel + k / kChunkK * chunk_bytes(kFormat), k % kChunkK, weights);
       for (int64_t token = 0; token < tile.tokens; ++token) {
-        const float element = elements[(k / 2 * tile.tokens + token) * 2 + k % 2];
+        const float element = static_cast<const float*>(tile.rows[token])[k];
         for (int64_t row = 0; row < kPanelRows; ++row) {
           sums[token * kPanelRows + row] += weights[row] * element;
         }
@@ -60,18 +59,14 @@ void multiply_int8(const PanelProduct& product) {
   constexpr int64_t kBlock = block_format(kFormat).block;
   float* sums = product.sums;
   for (int32_t i = 0; i < product.num_tiles; ++i) {
-    const int64_t tokens = product.tiles[i].tokens;
-    for (int64_t j = 0; j < tokens * kPanelRows; ++j) sums[j] = 0;
+    const TokenTile& tile = product.tiles[i];
+    for (int64_t j = 0; j < tile.tokens * kPanelRows; ++j) sums[j] = 0;
     for (int64_t first = 0; first < product.chunks * kChunkK; first += kBlock) {
       const int64_t chunk = first / kChunkK;
       const uint8_t* panel = product.panel + chunk * chunk_bytes(kFormat);
-      const auto* elements = static_cast<const uint8_t*>(product.tiles[i].elements) +
-                             chunk * tokens * static_cast<int64_t>(sizeof(Int8Chunk));
-      const auto* codes = reinterpret_cast<const int8_t*>(elements);
-      const auto* scales =
-          reinterpret_cast<const float*>(elements + tokens * offsetof(Int8Chunk, scales));
-      for (int64_t token = 0; token < tokens; ++token) {
-        const float x_scale = scales[first % kChunkK / kInt8Block * tokens + token] / 2;
+      for (int64_t token = 0; token < tile.tokens; ++token) {
+        const Int8Chunk& x = static_cast<const Int8Chunk*>(tile.rows[token])[chunk];
+        const float x_scale = x.scales[first % kChunkK / kInt8Block] / 2;
         for (int64_t row = 0; row < kPanelRows; ++row) {
           int32_t sum = 0;
           for (int64_t k = first % kChunkK; k < first % kChunkK + kBlock; ++k) {
@@ -81,7 +76,7 @@ void multiply_int8(const PanelProduct& product) {
                 reinterpret_cast<const uint32_t*>(panel)[k / 8 * kPanelRows + row];
             sum += static_cast<int32_t>(
                        2 * e2m1_decode(static_cast<uint8_t>(word >> nibble_shift(k) & 0xF))) *
-                   codes[(quad * tokens + token) * 4 + place];
+                   x.codes[quad * 4 + place];
           }
           const float scale = decode_block_scale(
               block_format(kFormat),
@@ -90,7 +85,7 @@ void multiply_int8(const PanelProduct& product) {
         }
       }
     }
-    sums += tokens * kPanelRows;
+    sums += tile.tokens * kPanelRows;
   }
 }
 
@@ -98,9 +93,9 @@ void multiply_int8(const PanelProduct& product) {
 
 const Kernels kPortableKernels = {
     InstructionSet::kPortable,
-    {ActivationLayout::kF32Pairs,
+    {ActivationLayout::kF32,
      {multiply<MOE4J_FORMAT_BF16>, multiply<MOE4J_FORMAT_NVFP4>, multiply<MOE4J_FORMAT_MXFP4>}},
-    {ActivationLayout::kInt8Quads,
+    {ActivationLayout::kInt8,
      {nullptr, multiply_int8<MOE4J_FORMAT_NVFP4>, multiply_int8<MOE4J_FORMAT_MXFP4>}},
     moe4j_quantize_int8,
     moe4j_swiglu,

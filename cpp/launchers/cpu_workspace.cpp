@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cpu/token_tiles.hpp"
+#include "cpu/token_vectors.hpp"
 
 namespace moe4j {
 namespace {
@@ -42,13 +42,13 @@ int64_t carve(const moe4j_layer_desc& desc, const CpuTactic& tactic, int64_t tok
   w.permutation.row_token = carver.take<int32_t>(rows);
   w.permutation.row_slot = carver.take<int32_t>(rows);
   w.permutation.slot_row = carver.take<int32_t>(in_pass * slots_per_token(desc));
-  w.experts = carver.take<ActiveExpert>(experts);
-  w.tiles = carver.take<ActiveTile>(rows);
-  const int64_t x_bytes = rows * token_bytes(layout, desc.hidden_size);
+  w.experts = carver.take<ExpertRows>(experts);
+  const int64_t x_vectors = has_x_per_expert(desc) ? rows : in_pass;
+  const int64_t x_bytes = x_vectors * vector_stride(layout, desc.hidden_size);
   const int64_t y_bytes = rows * desc.hidden_size * static_cast<int64_t>(sizeof(float));
   w.x = carver.take<uint8_t>(std::max(x_bytes, y_bytes));
   w.y = reinterpret_cast<float*>(w.x);
-  w.h = carver.take<uint8_t>(rows * token_bytes(layout, desc.intermediate_size));
+  w.h = carver.take<uint8_t>(rows * vector_stride(layout, desc.intermediate_size));
   const bool quantized = desc.activation_format != MOE4J_FORMAT_BF16;
   w.exact_h = quantized ? carver.take<float>(rows * desc.intermediate_size) : nullptr;
   return carver.used();

@@ -9,21 +9,17 @@
 
 namespace moe4j {
 
-/** An expert that has rows in this pass. */
-struct ActiveExpert {
+/** Adjacent rows of one expert. */
+struct ExpertRows {
   int32_t expert;  // as the layer counts those it holds
-  int32_t first_row;
-  int32_t rows;
-  int32_t first_tile;
-  int32_t num_tiles;
-};
-
-/** A tile of tokens of an active expert. Rows of a tile are adjacent. */
-struct ActiveTile {
-  int32_t expert;
-  int32_t first_row;
+  int32_t first;
   int32_t count;
 };
+
+/** Whether x differs between a token's experts: NVFP4 quantizes it by their input scales. */
+constexpr bool has_x_per_expert(const moe4j_layer_desc& desc) {
+  return desc.activation_format == MOE4J_FORMAT_NVFP4;
+}
 
 /**
  * A launch works through its tokens in passes, so that its workspace stays bounded: per pass at
@@ -33,19 +29,19 @@ inline constexpr int64_t kPassRows = 8192;
 
 int64_t pass_tokens(const moe4j_layer_desc& desc, int64_t tokens) noexcept;
 
-/** Pointers into the caller's memory. Sizes: T tokens; P rows of a pass; K padded as kernels read
- *  it. x and y share memory: the last is written when the first has been read for good. */
+/** Pointers into the caller's memory. Sizes: T tokens; P rows of a pass. Vectors lie
+ * vector_stride() apart. x and y share memory: the last is written when the first has been read for
+ * good. */
 struct CpuWorkspace {
   int32_t* ids;          // [T, k]
   float* weights;        // [T, k]
   int32_t* next_output;  // [held experts] do_finalize = 0: where an expert's next row goes
   Permutation permutation;
-  ActiveExpert* experts;  // [held experts]
-  ActiveTile* tiles;      // [P]
-  uint8_t* x;             // tiles of P rows of H; token_tiles.hpp says how they lie
-  uint8_t* h;             // tiles of P rows of I
-  float* exact_h;         // [P, I] where h is quantized, otherwise null
-  float* y;               // [P, H]
+  ExpertRows* experts;  // [held experts] those that have rows in this pass
+  uint8_t* x;           // vectors of H: P if has_x_per_expert(), otherwise one for each token
+  uint8_t* h;           // P vectors of I
+  float* exact_h;       // [P, I] where h is quantized, otherwise null
+  float* y;             // [P, H]
 };
 
 /** Carves `base`; its size must be at least what cpu_workspace_bytes() says. */

@@ -6,6 +6,7 @@
 
 #include "cpu/epilogue.hpp"
 #include "cpu/token_tiles.hpp"
+#include "cpu/token_vectors.hpp"
 #include "formats/bf16.hpp"
 #include "formats/quantize.hpp"
 #include "launchers/cpu_workspace.hpp"
@@ -17,8 +18,8 @@ namespace {
 /** Work on fewer elements than this is done before another thread would have taken part. */
 constexpr int64_t kInlineElements = 4 * 1024;
 
-/** One call of launch_fused_moe(), by how its kernels read activations (token_tiles.hpp). */
-template <class Tile>
+/** One call of launch_fused_moe(), by how its kernels read activations (token_vectors.hpp). */
+template <class Vector>
 class FusedMoe {
  public:
   FusedMoe(const moe4j_layer_desc& desc, const PreparedLayer& layer, const CpuTactic& tactic,
@@ -44,7 +45,7 @@ class FusedMoe {
       tokens_ = std::min(step, args_.tokens - first);
       build_permutation(desc_, workspace_.ids, first_token_, tokens_, workspace_.permutation);
       list_active_experts();
-      gather();
+      store_x();
       gemm1();
       if (quantizes()) quantize_h();
       gemm2();
@@ -54,7 +55,7 @@ class FusedMoe {
   }
 
  private:
-  using Value = typename Tile::Type;
+  using Element = typename Vector::Type;
 
   // ---- routing ---------------------------------------------------------------------------------
 
@@ -121,18 +122,7 @@ class FusedMoe {
     num_active_ = 0;
     for (int32_t e = 0; e < num_held_experts(desc_); ++e) {
       const int32_t rows = begin[e + 1] - begin[e];
-      if (rows > 0) workspace_.experts[num_active_++] = {e, begin[e], rows, 0, 0};
-    }
-    num_tiles_ = 0;
-    for (int32_t i = 0; i < num_active_; ++i) {
-      ActiveExpert& active = workspace_.experts[i];
-      active.first_tile = num_tiles_;
-      active.num_tiles = static_cast<int32_t>(num_tiles(active.rows, tactic_.tile_tokens));
-      for (int32_t tile = 0; tile < active.num_tiles; ++tile) {
-        const TileRange range = tile_range(active.rows, tactic_.tile_tokens, tile);
-        workspace_.tiles[num_tiles_++] = {
-            active.expert, active.first_row + static_cast<int32_t>(range.begin), range.count};
-      }
+      if (rows > 0) workspace_.experts[num_active_++] = {e, begin[e], rows};
     }
   }
 
@@ -149,6 +139,8 @@ class FusedMoe {
   /** Whether x comes in codes of the activation format. */
   bool hidden_states_are_codes() const { return args_.hidden_states_format != MOE4J_FORMAT_BF16; }
 
+  bool has_token_scale() const { return block_format(desc_.activation_format).has_token_scale; }
+
   float x_tensor_scale(const ExpertScalars& scalars) const {
     if (desc_.activation_format != MOE4J_FORMAT_NVFP4) return 1;
     return hidden_states_are_codes() ? args_.hidden_states_tensor_scale : scalars.input_scale;
@@ -163,41 +155,23 @@ class FusedMoe {
     return first_token_ + workspace_.permutation.row_token[row];
   }
 
-  /** Whether the first tile stands for all: a single token, which its experts do not quantize with
-   *  scales of their own. */
-  bool one_tile_of_x() const {
-    return tokens_ == 1 && pass_rows() == num_tiles_ &&
-           desc_.activation_format != MOE4J_FORMAT_NVFP4;
+  int32_t expert_of(int64_t row) const {
+    return held_expert(desc_, workspace_.ids, token_of(row), workspace_.permutation.row_slot[row]);
   }
 
-  uint8_t* x_tile(const ActiveTile& tile) const {
-    const int64_t first_row = one_tile_of_x() ? 0 : tile.first_row;
-    return workspace_.x + first_row * token_bytes(products_.layout, shape_.hidden_size);
+  /** The vector of x that a row of this pass multiplies, by its place among them. */
+  int64_t x_index(int64_t row) const {
+    return has_x_per_expert(desc_) ? row : workspace_.permutation.row_token[row];
   }
-  uint8_t* h_tile(const ActiveTile& tile) const {
-    return workspace_.h + tile.first_row * token_bytes(products_.layout, shape_.intermediate_size);
+  uint8_t* x_vector(int64_t index) const {
+    return workspace_.x + index * vector_stride(products_.layout, shape_.hidden_size);
   }
-
-  /** What fake_quantize_row() wants to know of a token's hidden state. */
-  float x_row_scale(const ActiveTile& tile, int32_t i) const {
-    const int64_t h = shape_.hidden_size;
-    if (!block_format(desc_.activation_format).has_token_scale) {
-      return layer_.scalars(tile.expert).input_scale;
-    }
-    return token_scale(
-        h, static_cast<const uint16_t*>(args_.hidden_states) + token_of(tile.first_row + i) * h);
-  }
-
-  float h_row_scale(const ActiveTile& tile, int32_t i) const {
-    const int64_t size = shape_.intermediate_size;
-    if (!block_format(desc_.activation_format).has_token_scale) {
-      return layer_.scalars(tile.expert).intermediate_scale;
-    }
-    return token_scale(size, workspace_.exact_h + (tile.first_row + i) * size);
+  uint8_t* h_vector(int64_t row) const {
+    return workspace_.h + row * vector_stride(products_.layout, shape_.intermediate_size);
   }
 
   /** Elements [first, first + length) of a token's hidden state as GEMM1 multiplies them. */
-  void load_x(int64_t token, float row_scale, int64_t first, int64_t length, Value* piece) const {
+  void load_x(int64_t token, float scale, int64_t first, int64_t length, Element* piece) const {
     const int64_t h = shape_.hidden_size;
     if (hidden_states_are_codes()) {
       const BlockFormat format = block_format(args_.hidden_states_format);
@@ -210,46 +184,47 @@ class FusedMoe {
     }
     const auto* source = static_cast<const uint16_t*>(args_.hidden_states) + token * h + first;
     if (!emulates()) {
-      std::transform(source, source + length, piece, Tile::from_bf16);
+      std::transform(source, source + length, piece, Vector::from_bf16);
       return;
     }
     float exact[kChunkK];
     std::transform(source, source + length, exact, bf16_to_f32);
-    fake_quantize_row(desc_.activation_format, length, exact, row_scale, piece);
+    fake_quantize_row(desc_.activation_format, length, exact, scale, piece);
   }
 
-  /** Brings each tile's hidden states together. */
-  void gather() {
+  /** Writes the hidden states as kernels read them, each token once if its experts can share it. */
+  void store_x() {
     const int64_t h = shape_.hidden_size;
-    const bool one = one_tile_of_x();
-    for_each(one ? std::min(1, num_tiles_) : num_tiles_, (one ? 1 : pass_rows()) * h,
-             [&](int64_t index) {
-               const ActiveTile& tile = workspace_.tiles[index];
-               float scales[kMaxTileTokens];
-               for (int32_t i = 0; i < tile.count; ++i) scales[i] = x_row_scale(tile, i);
-               store_rows(Tile(kernels_, x_tile(tile), tile.count), tile.count, h,
-                          [&](int32_t i, int64_t first, int64_t length, Value* piece) {
-                            load_x(token_of(tile.first_row + i), scales[i], first, length, piece);
-                          });
-             });
+    const int64_t count = has_x_per_expert(desc_) ? pass_rows() : tokens_;
+    for_each(count, count * h, [&](int64_t index) {
+      const int64_t token = has_x_per_expert(desc_) ? token_of(index) : first_token_ + index;
+      float scale = 1;
+      if (has_x_per_expert(desc_)) scale = layer_.scalars(expert_of(index)).input_scale;
+      if (has_token_scale()) {
+        scale = token_scale(h, static_cast<const uint16_t*>(args_.hidden_states) + token * h);
+      }
+      store_vector<Vector>(kernels_, x_vector(index), h,
+                           [&](int64_t first, int64_t length, Element* piece) {
+                             load_x(token, scale, first, length, piece);
+                           });
+    });
   }
 
   /** Quantizes h from the F32 values of GEMM1's epilogue. */
   void quantize_h() {
     const int64_t size = shape_.intermediate_size;
-    for_each(num_tiles_, pass_rows() * size, [&](int64_t index) {
-      const ActiveTile& tile = workspace_.tiles[index];
-      float scales[kMaxTileTokens];
-      for (int32_t i = 0; i < tile.count; ++i) scales[i] = h_row_scale(tile, i);
-      store_rows(Tile(kernels_, h_tile(tile), tile.count), tile.count, size,
-                 [&](int32_t i, int64_t first, int64_t length, Value* piece) {
-                   const float* exact = workspace_.exact_h + (tile.first_row + i) * size + first;
-                   if (emulates()) {
-                     fake_quantize_row(desc_.activation_format, length, exact, scales[i], piece);
-                   } else {
-                     std::transform(exact, exact + length, piece, Tile::from_f32);
-                   }
-                 });
+    for_each(pass_rows(), pass_rows() * size, [&](int64_t row) {
+      const float* exact = workspace_.exact_h + row * size;
+      const float scale = has_token_scale() ? token_scale(size, exact)
+                                            : layer_.scalars(expert_of(row)).intermediate_scale;
+      store_vector<Vector>(
+          kernels_, h_vector(row), size, [&](int64_t first, int64_t length, Element* piece) {
+            if (emulates()) {
+              fake_quantize_row(desc_.activation_format, length, exact + first, scale, piece);
+            } else {
+              std::transform(exact + first, exact + first + length, piece, Vector::from_f32);
+            }
+          });
     });
   }
 
@@ -257,38 +232,36 @@ class FusedMoe {
 
   /**
    * Multiplies all panels of all active experts with their tokens, a row tile an item. `finish` is
-   * given each panel's sums with each tile.
+   * given the sums of each panel with each group of rows.
    */
-  template <class PanelAt, class TileAt, class Finish>
-  void multiply(int64_t num_panels, int64_t k, const PanelAt& panel_at, const TileAt& tile_at,
+  template <class PanelAt, class VectorAt, class Finish>
+  void multiply(int64_t num_panels, int64_t k, const PanelAt& panel_at, const VectorAt& vector_at,
                 const Finish& finish) {
     const int64_t item_panels = tactic_.row_tile / kPanelRows;
     const int64_t expert_items = ceil_div(num_panels, item_panels);
+    const int32_t group_tokens = kMaxGroupTokens / tactic_.tile_tokens * tactic_.tile_tokens;
     const MultiplyPanel multiply_panel = products_.multiply[desc_.weight_format];
     threads_.parallel_for(num_active_ * expert_items, [&](int64_t item) {
-      const ActiveExpert& active = workspace_.experts[item / expert_items];
+      const ExpertRows& active = workspace_.experts[item / expert_items];
+      const int64_t groups = num_tiles(active.count, group_tokens);
       const int64_t first_panel = item % expert_items * item_panels;
       const int64_t last_panel = std::min(first_panel + item_panels, num_panels);
-      const ActiveTile* const tiles = workspace_.tiles + active.first_tile;
       for (int64_t panel = first_panel; panel < last_panel; ++panel) {
-        for (int32_t first = 0; first < active.num_tiles;) {
-          alignas(64) float sums[kMaxGroupTokens * kPanelRows];
-          TokenTile group[kMaxGroupTokens];
-          int32_t count = 0;
-          int32_t tokens = 0;
-          while (first + count < active.num_tiles &&
-                 tokens + tiles[first + count].count <= kMaxGroupTokens) {
-            const ActiveTile& tile = tiles[first + count];
-            group[count++] = {tile_at(tile), tile.count};
-            tokens += tile.count;
-          }
-          multiply_panel({panel_at(active.expert, panel), chunks(k), group, count, sums});
-          const float* tile_sums = sums;
+        for (int64_t g = 0; g < groups; ++g) {
+          const TileRange range = tile_range(active.count, group_tokens, g);
+          const ExpertRows group = {active.expert, active.first + static_cast<int32_t>(range.begin),
+                                    range.count};
+          const void* vectors[kMaxGroupTokens];
+          for (int32_t i = 0; i < group.count; ++i) vectors[i] = vector_at(group.first + i);
+          TokenTile tiles[kMaxGroupTokens];
+          const auto count = static_cast<int32_t>(num_tiles(group.count, tactic_.tile_tokens));
           for (int32_t i = 0; i < count; ++i) {
-            finish(tiles[first + i], panel, tile_sums);
-            tile_sums += group[i].tokens * kPanelRows;
+            const TileRange tile = tile_range(group.count, tactic_.tile_tokens, i);
+            tiles[i] = {vectors + tile.begin, tile.count};
           }
-          first += count;
+          alignas(64) float sums[kMaxGroupTokens * kPanelRows];
+          multiply_panel({panel_at(group.expert, panel), chunks(k), tiles, count, sums});
+          finish(group, panel, sums);
         }
       }
     });
@@ -298,38 +271,38 @@ class FusedMoe {
     multiply(
         shape_.gemm1_panels, shape_.hidden_size,
         [&](int32_t expert, int64_t panel) { return layer_.gemm1_panel(expert, panel); },
-        [&](const ActiveTile& tile) { return x_tile(tile); },
-        [&](const ActiveTile& tile, int64_t panel, const float* sums) {
-          finish_h(tile, panel, sums);
+        [&](int64_t row) { return x_vector(x_index(row)); },
+        [&](const ExpertRows& rows, int64_t panel, const float* sums) {
+          finish_h(rows, panel, sums);
         });
   }
 
-  void finish_h(const ActiveTile& tile, int64_t panel, const float* sums) const {
+  void finish_h(const ExpertRows& rows, int64_t panel, const float* sums) const {
     const int64_t outputs = shape_.panel_outputs;
     const int64_t first = panel * outputs;
-    const ExpertScalars& scalars = layer_.scalars(tile.expert);
-    float token_scales[kMaxTileTokens];
-    const uint16_t* lora_delta[kMaxTileTokens];
-    for (int32_t i = 0; i < tile.count; ++i) {
-      const int64_t token = token_of(tile.first_row + i);
+    const ExpertScalars& scalars = layer_.scalars(rows.expert);
+    float token_scales[kMaxGroupTokens];
+    const uint16_t* lora_delta[kMaxGroupTokens];
+    for (int32_t i = 0; i < rows.count; ++i) {
+      const int64_t token = token_of(rows.first + i);
       token_scales[i] = x_tensor_scale(scalars);
       if (args_.per_token_scale != nullptr) token_scales[i] *= args_.per_token_scale[token];
-      lora_delta[i] = lora_row(token, workspace_.permutation.row_slot[tile.first_row + i], first);
+      lora_delta[i] = lora_row(token, workspace_.permutation.row_slot[rows.first + i], first);
     }
     const Gemm1Epilogue epilogue = {
         desc_.activation, std::min(outputs, shape_.intermediate_size - first),
-        outputs,          layer_.gemm1_bias(tile.expert, panel),
+        outputs,          layer_.gemm1_bias(rows.expert, panel),
         &scalars,         token_scales,
         lora_delta,       shape_.intermediate_size};
-    float h[kMaxTileTokens * kPanelRows];
-    finish_gemm1(kernels_, epilogue, tile.count, sums, h);
+    float h[kMaxGroupTokens * kPanelRows];
+    finish_gemm1(kernels_, epilogue, rows.count, sums, h);
     if (quantizes()) {
-      for (int32_t i = 0; i < tile.count; ++i) {
+      for (int32_t i = 0; i < rows.count; ++i) {
         std::copy_n(h + i * outputs, epilogue.rows,
-                    workspace_.exact_h + (tile.first_row + i) * shape_.intermediate_size + first);
+                    workspace_.exact_h + (rows.first + i) * shape_.intermediate_size + first);
       }
     } else {
-      store_h(tile, panel, h);
+      store_h(rows, panel, h);
     }
   }
 
@@ -341,20 +314,21 @@ class FusedMoe {
            (token * desc_.top_k + slot) * columns + first;
   }
 
-  /** h [count][outputs] of a panel into the tile that GEMM2 reads; the last panel fills it up. */
-  void store_h(const ActiveTile& tile, int64_t panel, const float* h) const {
+  /** h [count][outputs] of a panel into the vectors that GEMM2 reads; the last panel fills them
+   *  up. */
+  void store_h(const ExpertRows& rows, int64_t panel, const float* h) const {
     const int64_t outputs = shape_.panel_outputs;
-    const Tile destination(kernels_, h_tile(tile), tile.count);
     const int64_t first = panel * outputs;
     const int64_t end = first + outputs;
     const bool last = panel + 1 == shape_.gemm1_panels;
     const int64_t padding = last ? padded_k(shape_.intermediate_size) - end : 0;
-    constexpr Value kZeros[kChunkK] = {};
-    for (int32_t t = 0; t < tile.count; ++t) {
-      Value values[kPanelRows];
-      for (int64_t i = 0; i < outputs; ++i) values[i] = Tile::from_f32(h[t * outputs + i]);
-      destination.store(t, first, outputs, values);
-      if (padding > 0) destination.store(t, end, padding, kZeros);
+    constexpr Element kZeros[kChunkK] = {};
+    for (int32_t i = 0; i < rows.count; ++i) {
+      uint8_t* const vector = h_vector(rows.first + i);
+      Element values[kPanelRows];
+      std::transform(h + i * outputs, h + (i + 1) * outputs, values, Vector::from_f32);
+      Vector::store(kernels_, vector, first, outputs, values);
+      if (padding > 0) Vector::store(kernels_, vector, end, padding, kZeros);
     }
   }
 
@@ -362,33 +336,33 @@ class FusedMoe {
     multiply(
         shape_.gemm2_panels, shape_.intermediate_size,
         [&](int32_t expert, int64_t panel) { return layer_.gemm2_panel(expert, panel); },
-        [&](const ActiveTile& tile) { return h_tile(tile); },
-        [&](const ActiveTile& tile, int64_t panel, const float* sums) {
-          finish_y(tile, panel, sums);
+        [&](int64_t row) { return h_vector(row); },
+        [&](const ExpertRows& rows, int64_t panel, const float* sums) {
+          finish_y(rows, panel, sums);
         });
   }
 
-  void finish_y(const ActiveTile& tile, int64_t panel, const float* sums) const {
+  void finish_y(const ExpertRows& rows, int64_t panel, const float* sums) const {
     const int64_t first = panel * kPanelRows;
-    const int64_t rows = std::min(kPanelRows, shape_.hidden_size - first);
-    const ExpertScalars& scalars = layer_.scalars(tile.expert);
+    const int64_t columns = std::min(kPanelRows, shape_.hidden_size - first);
+    const ExpertScalars& scalars = layer_.scalars(rows.expert);
     const float weight_scale = scalars.down_scale;
     const float h_scale = h_tensor_scale(scalars);
-    const float* bias = layer_.gemm2_bias(tile.expert, panel);
-    for (int32_t t = 0; t < tile.count; ++t) {
-      const int64_t row = tile.first_row + t;
+    const float* bias = layer_.gemm2_bias(rows.expert, panel);
+    for (int32_t t = 0; t < rows.count; ++t) {
+      const int64_t row = rows.first + t;
       float y[kPanelRows];
       for (int64_t i = 0; i < kPanelRows; ++i) {
         y[i] = sums[t * kPanelRows + i] * weight_scale * h_scale + bias[i];
       }
       if (args_.do_finalize == 0) {
         auto* output = static_cast<uint16_t*>(args_.permuted_output) +
-                       output_row(tile.expert, row) * shape_.hidden_size + first;
-        std::transform(y, y + rows, output, f32_to_bf16);
-      } else if (rows == kPanelRows) {  // the rule: a copy of known size
+                       output_row(rows.expert, row) * shape_.hidden_size + first;
+        std::transform(y, y + columns, output, f32_to_bf16);
+      } else if (columns == kPanelRows) {  // the rule: a copy of known size
         std::memcpy(workspace_.y + row * shape_.hidden_size + first, y, sizeof(y));
       } else {
-        std::copy_n(y, rows, workspace_.y + row * shape_.hidden_size + first);
+        std::copy_n(y, columns, workspace_.y + row * shape_.hidden_size + first);
       }
     }
   }
@@ -472,23 +446,18 @@ class FusedMoe {
   int64_t first_token_ = 0;
   int64_t tokens_ = 0;
   int32_t num_active_ = 0;
-  int32_t num_tiles_ = 0;
 };
 
 Status launch_on(ThreadPool::Lease& threads, const moe4j_layer_desc& desc,
                  const PreparedLayer& layer, const CpuTactic& tactic,
                  const moe4j_launch_args& args) noexcept {
   switch (tactic.products().layout) {
-    case ActivationLayout::kF32Pairs:
-      return FusedMoe<PairTile<F32Element>>(desc, layer, tactic, args, threads).run();
-    case ActivationLayout::kBf16Pairs:
-      return FusedMoe<PairTile<Bf16Element>>(desc, layer, tactic, args, threads).run();
-    case ActivationLayout::kBf16Rows:
-      return FusedMoe<Bf16RowTile>(desc, layer, tactic, args, threads).run();
-    case ActivationLayout::kInt8Rows:
-      return FusedMoe<Int8Tile<true>>(desc, layer, tactic, args, threads).run();
+    case ActivationLayout::kF32:
+      return FusedMoe<F32Vector>(desc, layer, tactic, args, threads).run();
+    case ActivationLayout::kBf16:
+      return FusedMoe<Bf16Vector>(desc, layer, tactic, args, threads).run();
     default:
-      return FusedMoe<Int8Tile<false>>(desc, layer, tactic, args, threads).run();
+      return FusedMoe<Int8Vector>(desc, layer, tactic, args, threads).run();
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -11,7 +12,7 @@
 
 #include "cpu/panel_layout.hpp"
 #include "cpu/tactic.hpp"
-#include "cpu/token_tiles.hpp"
+#include "cpu/token_vectors.hpp"
 #include "formats/bf16.hpp"
 
 namespace moe4j {
@@ -83,38 +84,36 @@ class StoredTile {
   /** `elements` [tokens][K] are BF16 numbers. */
   StoredTile(const Kernels& kernels, ActivationLayout layout, int32_t tokens, int64_t k,
              const std::vector<float>& elements)
-      : bytes_(tokens * token_bytes(layout, k)), tokens_(tokens) {
-    const auto store = [&](const auto& tile) {
-      store_rows(tile, tokens, k, [&](int32_t i, int64_t first, int64_t length, auto* piece) {
-        for (int64_t j = 0; j < length; ++j) {
-          piece[j] = tile.from_f32(elements[static_cast<size_t>(i * k + first + j)]);
-        }
-      });
-    };
-    switch (layout) {
-      case ActivationLayout::kF32Pairs:
-        store(PairTile<F32Element>(kernels, bytes_.data(), tokens));
-        break;
-      case ActivationLayout::kBf16Pairs:
-        store(PairTile<Bf16Element>(kernels, bytes_.data(), tokens));
-        break;
-      case ActivationLayout::kBf16Rows:
-        store(Bf16RowTile(kernels, bytes_.data(), tokens));
-        break;
-      case ActivationLayout::kInt8Rows:
-        store(Int8Tile<true>(kernels, bytes_.data(), tokens));
-        break;
-      default:
-        store(Int8Tile<false>(kernels, bytes_.data(), tokens));
-        break;
+      : bytes_(tokens * vector_stride(layout, k)) {
+    for (int32_t i = tokens - 1; i >= 0; --i) {  // so that rows lie in no order to rely on
+      uint8_t* vector = bytes_.data() + (tokens - 1 - i) * vector_stride(layout, k);
+      const float* row = elements.data() + i * k;
+      switch (layout) {
+        case ActivationLayout::kF32:
+          store<F32Vector>(kernels, vector, k, row);
+          break;
+        case ActivationLayout::kBf16:
+          store<Bf16Vector>(kernels, vector, k, row);
+          break;
+        default:
+          store<Int8Vector>(kernels, vector, k, row);
+      }
+      rows_.insert(rows_.begin(), vector);
     }
   }
 
-  TokenTile view() { return {bytes_.data(), tokens_}; }
+  TokenTile view() const { return {rows_.data(), static_cast<int32_t>(rows_.size())}; }
 
  private:
+  template <class Vector>
+  static void store(const Kernels& kernels, uint8_t* vector, int64_t k, const float* row) {
+    store_vector<Vector>(kernels, vector, k, [&](int64_t first, int64_t length, auto* piece) {
+      std::transform(row + first, row + first + length, piece, Vector::from_f32);
+    });
+  }
+
   AlignedBytes bytes_;
-  int32_t tokens_;
+  std::vector<const void*> rows_;
 };
 
 std::vector<float> random_elements(std::mt19937_64& random, int64_t count) {
