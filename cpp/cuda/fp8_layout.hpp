@@ -8,10 +8,11 @@
 // are row g, words 1 and 3 row g + 8, each with the eight codes of 32 K: magnitudes in the low
 // three bits of nibble i, for positions 4t + i (i < 4) and 16 + 4t + i - 4. Bit 3 of the odd
 // nibbles 1, 3, 5, 7 is the sign of codes 0..3, of the even nibbles 0, 2, 4, 6 that of codes 4..7:
-// bytes' top bits, and four below. A scale is an exponent 0..11 relative to its row: the row's
-// largest is 11, which makes 6 * 2^(11 - 5) = 384, and 0 leaves 0.5 * 2^-5, E4M3's smallest normal
-// number. So a row whose blocks span at most a factor of 2^11 is exact; ExpertScalars and a power
-// of two for each row (Epilogue::row_scales) carry the rest.
+// bytes' top bits, and four below. A word of scales has bytes as pack_scales() takes them. A scale
+// is an exponent 0..11 relative to its row: the row's largest is 11, which makes 6 * 2^(11 - 5) =
+// 384, and 0 leaves 0.5 * 2^-5, E4M3's smallest normal number. So a row whose blocks span at most a
+// factor of 2^11 is exact; ExpertScalars and a power of two for each row (Epilogue::row_scales)
+// carry the rest.
 //
 // Tokens. As TiledRows, 128 elements of one byte where it has 64 of two.
 #pragma once

@@ -1,5 +1,6 @@
 // Prepared MXFP4 weights into the order of fp8_layout.hpp, in place: every lane permutes its own
 // bits.
+#include "cuda/dequant/packed_words.hpp"
 #include "cuda/fp8_layout.hpp"
 #include "cuda/kernels.hpp"
 
@@ -7,7 +8,7 @@ namespace moe4j::cuda {
 namespace {
 
 constexpr int kThreads = 128;
-constexpr StripLayout kStrip = strip_layout(MOE4J_FORMAT_MXFP4);
+using Place = StripPlace<MOE4J_FORMAT_MXFP4>;
 
 /** A BF16 exponent, made by prepare_fp4, that a scale of its row's products can be made from. */
 constexpr int32_t kSmallestField = 128;
@@ -21,23 +22,33 @@ struct StripRow {
   static __device__ StripRow of(int row) {
     return {row / kStripRows, row % 8, row % kStripRows / 8};
   }
-  __device__ int scale_offset(int block) const {
-    return kStripsPerTile * kStrip.code_bytes + strip * kStrip.scale_bytes + g * 4 + half * 2 +
-           block;
+  /** The word with its scales and those of row g + 8 or g. */
+  __device__ uint32_t scales(const uint8_t* tile) const {
+    return *reinterpret_cast<const uint32_t*>(tile + Place::scales_offset(strip, g * 4));
   }
 };
 
+/** The BF16 exponent of a block of 32 K. */
+__device__ int32_t scale_field(uint32_t word, int half, int block) {
+  return static_cast<int32_t>(scale_bytes<MOE4J_FORMAT_MXFP4>(word) >> (16 * half + 8 * block) &
+                              0xFF);
+}
+
 /** Whether a block of 32 K of a row has codes other than 0 and -0. */
 __device__ bool has_codes(const uint8_t* tile, const StripRow& row, int block) {
-  // Magnitudes of row g: bits 0-2, 6-8 of each half of a word; of row g + 8: bits 3-5, 9-11.
-  const uint32_t magnitudes = row.half == 0 ? 0x01C701C7u : 0x0E380E38u;
   const auto* codes =
-      reinterpret_cast<const uint4*>(tile + row.strip * kStrip.code_bytes) + row.g * 4;
+      reinterpret_cast<const uint4*>(tile + Place::codes_offset(row.strip, row.g * 4));
   uint32_t any = 0;
   for (int t = 0; t < 4; ++t) {
-    any |= block == 0 ? codes[t].x | codes[t].y : codes[t].z | codes[t].w;
+    for (int step = 0; step < 2; ++step) {
+      const uint32_t words[2] = {step == 0 ? codes[t].x : codes[t].y,
+                                 step == 0 ? codes[t].z : codes[t].w};
+      uint32_t registers[4];
+      unpack_fp4(words[block], registers);
+      any |= registers[row.half] | registers[row.half + 2];
+    }
   }
-  return (any & magnitudes) != 0;
+  return (any & kCodeBits & ~0x80008000u) != 0;
 }
 
 /** Block = 64 rows of one expert; thread = row and block of 32 K. Zeroes `fits` if a row cannot. */
@@ -49,7 +60,7 @@ __global__ void __launch_bounds__(kThreads)
   int32_t largest = 0;
   int32_t smallest = 255;
   for (int32_t k_block = 0; k_block < layout.k_blocks; ++k_block, tile += layout.tile_bytes) {
-    const int32_t field = tile[row.scale_offset(block)];
+    const int32_t field = scale_field(row.scales(tile), row.half, block);
     if (field == 0 || !has_codes(tile, row, block)) continue;
     largest = max(largest, field);
     smallest = min(smallest, field);
@@ -68,14 +79,13 @@ __global__ void __launch_bounds__(kThreads)
 
 /** The word of row g (half 0) or g + 8 of 32 K, from the two words of 16 K each. */
 __device__ uint32_t pack_word(uint32_t lower, uint32_t upper, int half) {
-  const int magnitude_bits[2] = {half == 0 ? 6 : 3, half == 0 ? 0 : 9};  // of elements k, k + 8
-  const int sign_bits[2] = {half == 0 ? 15 : 12, half == 0 ? 14 : 13};
   uint32_t packed = 0;
   for (int i = 0; i < 8; ++i) {
-    const uint32_t word = (i < 4 ? lower : upper) >> (i % 2 * 16);
-    const uint32_t magnitude = word >> magnitude_bits[i / 2 % 2] & 7;
-    const uint32_t sign = word >> sign_bits[i / 2 % 2] & 1;
-    packed |= magnitude << (4 * i) | sign << (i < 4 ? 8 * i + 7 : 8 * (i - 4) + 3);
+    uint32_t registers[4];
+    unpack_fp4(i < 4 ? lower : upper, registers);
+    const uint32_t code = registers[half + i / 2 % 2 * 2] >> (i % 2 * 16);  // element k or k + 8
+    packed |= (code >> 6 & 7) << (4 * i) | (code >> 15 & 1)
+                                               << (i < 4 ? 8 * i + 7 : 8 * (i - 4) + 3);
   }
   return packed;
 }
@@ -90,11 +100,15 @@ __global__ void __launch_bounds__(kThreads)
   *codes = make_uint4(pack_word(word.x, word.y, 0), pack_word(word.x, word.y, 1),
                       pack_word(word.z, word.w, 0), pack_word(word.z, word.w, 1));
   const int row = static_cast<int>(threadIdx.x) / 2;
-  uint8_t& scale = tile[StripRow::of(row).scale_offset(static_cast<int>(threadIdx.x) % 2)];
+  const int block = static_cast<int>(threadIdx.x) % 2;
+  const StripRow place = StripRow::of(row);
+  const int32_t field = scale_field(place.scales(tile), place.half, block);
+  __syncthreads();  // four threads have read the word that they write
   const float row_scale = row_scales[static_cast<int64_t>(blockIdx.y) * kTileRows + row];
   const int32_t largest = ilogbf(row_scale) + 254 + (kFp8LargestExponent - 5) - 1;
   // Blocks below 0 have no codes.
-  scale = static_cast<uint8_t>(max(0, scale - largest + kFp8LargestExponent));
+  tile[Place::scales_offset(place.strip, place.g * 4) + 2 * place.half + block] =
+      static_cast<uint8_t>(max(0, field - largest + kFp8LargestExponent));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // Repacks checkpoint weights into weight_layout.hpp's order, on the device.
+#include "cuda/dequant/packed_words.hpp"
 #include "cuda/kernels.hpp"
 #include "formats/block_format.hpp"
 #include "formats/e4m3.hpp"
@@ -100,8 +101,8 @@ __device__ PreparedScale prepare_scale(const SourceRow& row, int32_t k, int32_t 
 /** Thread = lane of a strip of a tile; block = the four strips of one tile. */
 template <int kFormat>
 __global__ void __launch_bounds__(kThreads) prepare_fp4(const Prepare args) {
-  constexpr StripLayout kStrip = strip_layout(kFormat);
-  constexpr int kScalesPerRow = kStrip.scale_bytes / kStripRows;
+  using Place = StripPlace<kFormat>;
+  constexpr int kScalesPerRow = Place::kScaleBytes / 2;
   constexpr int kStepsPerScale = 4 / kScalesPerRow;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int strip = static_cast<int>(threadIdx.x) / 32;
@@ -111,17 +112,17 @@ __global__ void __launch_bounds__(kThreads) prepare_fp4(const Prepare args) {
   const SourceRow rows[2] = {args.row(strip_index, g, 0), args.row(strip_index, g, 1)};
   uint8_t* tile = args.prepared + static_cast<int64_t>(blockIdx.y) * args.layout.row_block_bytes() +
                   static_cast<int64_t>(blockIdx.x) * args.layout.tile_bytes;
-  uint8_t* scales = tile + kStripsPerTile * kStrip.code_bytes + strip * kStrip.scale_bytes +
-                    g * 2 * kScalesPerRow;
 
   uint32_t words[4];
+  uint32_t scales[kScalesPerRow / 2] = {};  // of two for each row
   for (int j = 0; j < 4; ++j) {
     const int32_t k = static_cast<int32_t>(blockIdx.x) * kTileK + j * 16;
-    uint32_t pairs[2][2];  // [half][lower or upper 8 of the step's K]: code of even K | odd K << 16
+    uint32_t registers[4];  // rows g, g + 8, g, g + 8; lower, lower, upper, upper 8 of the step's K
     for (int half = 0; half < 2; ++half) {
       const PreparedScale scale = prepare_scale<kFormat>(rows[half], k, args.k);
-      if (t == 0 && j % kStepsPerScale == 0) {
-        scales[half * kScalesPerRow + j / kStepsPerScale] = scale.bits;
+      if (j % kStepsPerScale == 0) {
+        const int i = j / kStepsPerScale;
+        scales[i / 2] |= static_cast<uint32_t>(scale.bits) << (16 * half + 8 * (i % 2));
       }
       for (int upper = 0; upper < 2; ++upper) {
         const int32_t at = k + 2 * t + 8 * upper;
@@ -129,24 +130,23 @@ __global__ void __launch_bounds__(kThreads) prepare_fp4(const Prepare args) {
             rows[half].codes != nullptr && at < args.k ? rows[half].codes[at / 2] : 0;
         const uint32_t even = ((both & 0xFu) ^ scale.code_flip) & scale.code_mask;
         const uint32_t odd = ((both >> 4u) ^ scale.code_flip) & scale.code_mask;
-        pairs[half][upper] = even | odd << 16;
+        const uint32_t pair = even | odd << 16;
+        registers[half + 2 * upper] = (pair & 0x00080008u) << 12 | (pair & 0x00070007u) << 6;
       }
     }
-    // Register r of the fragment: rows g, g + 8, g, g + 8 and lower, lower, upper, upper K.
-    const auto place = [](uint32_t pair, int sign_bit, int magnitude_bit) {
-      const uint32_t sign = pair >> 3 & 0x00010001u;
-      const uint32_t magnitude = pair & 0x00070007u;
-      return sign << sign_bit | magnitude << magnitude_bit;
-    };
-    words[j] = place(pairs[0][0], 15, 6) | place(pairs[1][0], 12, 3) | place(pairs[0][1], 14, 0) |
-               place(pairs[1][1], 13, 9);
+    words[j] = pack_fp4(registers);
   }
-  *reinterpret_cast<uint4*>(tile + strip * kStrip.code_bytes + lane * 16) =
+  *reinterpret_cast<uint4*>(tile + Place::codes_offset(strip, lane)) =
       make_uint4(words[0], words[1], words[2], words[3]);
+  if (t != 0) return;
+  auto* prepared_scales = reinterpret_cast<uint32_t*>(tile + Place::scales_offset(strip, lane));
+  for (int i = 0; i < kScalesPerRow / 2; ++i) {
+    prepared_scales[i] = pack_scales<kFormat>(scales[i]);
+  }
 }
 
 __global__ void __launch_bounds__(kThreads) prepare_bf16(const Prepare args) {
-  constexpr StripLayout kStrip = strip_layout(MOE4J_FORMAT_BF16);
+  using Place = StripPlace<MOE4J_FORMAT_BF16>;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int strip = static_cast<int>(threadIdx.x) / 32;
   const int64_t strip_index = static_cast<int64_t>(blockIdx.y) * kStripsPerTile + strip;
@@ -163,7 +163,7 @@ __global__ void __launch_bounds__(kThreads) prepare_bf16(const Prepare args) {
       const uint32_t odd = codes != nullptr && k + 1 < args.k ? codes[k + 1] : 0;
       registers[r] = even | odd << 16;
     }
-    *reinterpret_cast<uint4*>(tile + strip * kStrip.code_bytes + j * 512 + lane * 16) =
+    *reinterpret_cast<uint4*>(tile + Place::codes_offset(strip, lane) + j * 512) =
         make_uint4(registers[0], registers[1], registers[2], registers[3]);
   }
 }

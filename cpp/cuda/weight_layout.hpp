@@ -14,19 +14,15 @@
 // other projections: strip rows g and g + 8 are features 2g and 2g + 1, which are adjacent in the
 // output.
 //
-// FP4 codes. Word j (0..3) of a lane has the 8 codes of its fragment for k 16j..16j+15. Register r
-// takes one code from each half of the word (low half: even K):
+// FP4 codes. Word j (0..3) of a lane has the eight codes of its fragment for k 16j..16j+15,
+// register r one in each half (low half: even K): rows g, g + 8, g, g + 8 and k 2t, 2t, 2t + 8, 2t
+// + 8 of lane 4g + t. Which bits they are is in packed_words.hpp.
 //
-//   bit   15  14  13  12 | 11 10 9 | 8 7 6 | 5 4 3 | 2 1 0
-//         s0  s2  s3  s1 |   em3   |  em0  |  em1  |  em2
-//
-// A mask after a shift by 0, 3, 6 or -3 puts exponent and mantissa where BF16 has the low bits of
-// its exponent and the high bit of its mantissa: the code times 2^-126, subnormals included.
-//
-// Scales, 8 rows g at a time: NVFP4 4 bytes of row g, 4 of row g + 8, one for each 16 K, as e5m3
-// without sign (a zero scale zeroes its codes, a negative one negates them); MXFP4 2 and 2 bytes,
-// one for each 32 K, as BF16 exponents relative to the matrix' largest scale. Both leave a factor
-// to the epilogue (ExpertScalars), which keeps products of code and scale exact in BF16.
+// Scales: for each g a word of four, also in packed_words.hpp. NVFP4 two words, for steps j = 0, 1
+// and 2, 3, as e5m3 without sign (a zero scale zeroes its codes, a negative one negates them);
+// MXFP4 one word, for the tile's two blocks of 32 K, as BF16 exponents relative to the matrix'
+// largest scale. Both leave a factor to the epilogue (ExpertScalars), which keeps products of code
+// and scale exact in BF16.
 //
 // BF16 weights: for each 16 K, each lane's four registers.
 #pragma once
@@ -57,6 +53,22 @@ MOE4J_HOST_DEVICE constexpr StripLayout strip_layout(int32_t weight_format) {
          : weight_format == MOE4J_FORMAT_MXFP4 ? StripLayout{512, 32}
                                                : StripLayout{2048, 0};
 }
+
+/** Where in a tile a lane's share of one strip lies. */
+template <int kFormat>
+struct StripPlace {
+  static constexpr StripLayout kLayout = strip_layout(kFormat);
+  static constexpr int kTileBytes = kLayout.tile_bytes();
+  static constexpr int kScaleBytes = kLayout.scale_bytes / 8;  // of rows g and g + 8
+
+  static MOE4J_HOST_DEVICE constexpr uint32_t codes_offset(int strip, int lane) {
+    return strip * kLayout.code_bytes + lane * 16;
+  }
+  static MOE4J_HOST_DEVICE constexpr uint32_t scales_offset(int strip, int lane) {
+    return kStripsPerTile * kLayout.code_bytes + strip * kLayout.scale_bytes +
+           (lane >> 2) * kScaleBytes;
+  }
+};
 
 /** One projection of all experts. */
 struct WeightLayout {

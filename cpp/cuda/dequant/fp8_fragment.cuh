@@ -12,24 +12,14 @@
 namespace moe4j::cuda {
 
 /** A lane's share of one strip of one tile (16 rows x 64 K). */
-struct Fp8Fragment {
-  static constexpr StripLayout kLayout = strip_layout(MOE4J_FORMAT_MXFP4);
-  static constexpr int kTileBytes = kLayout.tile_bytes();
-
+struct Fp8Fragment : StripPlace<MOE4J_FORMAT_MXFP4> {
   uint4 codes;      // words x, z of row g, y, w of row g + 8; x, y of the first 32 K
   uint32_t scales;  // bytes 0, 1 of row g; 2, 3 of row g + 8
 
-  /** Where a lane's codes and scales lie in a tile. */
-  static __device__ __forceinline__ uint32_t codes_offset(int strip, int lane) {
-    return strip * kLayout.code_bytes + lane * 16;
-  }
-  static __device__ __forceinline__ uint32_t scales_offset(int strip, int lane) {
-    return kStripsPerTile * kLayout.code_bytes + strip * kLayout.scale_bytes + (lane >> 2) * 4;
-  }
-
   /** From the shared addresses of a lane's codes and scales. */
   static __device__ __forceinline__ Fp8Fragment load_shared(uint32_t codes, uint32_t scales) {
-    return {*static_cast<const uint4*>(__cvta_shared_to_generic(codes)),
+    return {{},
+            *static_cast<const uint4*>(__cvta_shared_to_generic(codes)),
             *static_cast<const uint32_t*>(__cvta_shared_to_generic(scales))};
   }
 

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
+#include "cuda/dequant/packed_words.hpp"
 #include "cuda/ptx/copy.cuh"
 #include "cuda/weight_layout.hpp"
 
@@ -21,21 +23,28 @@ __device__ __forceinline__ uint32_t multiply_bf16x2(uint32_t a, uint32_t b) {
   return d;
 }
 
-/** Eight FP4 codes to four BF16 pairs, each 2^-126 too small before the scale of its row. */
-__device__ __forceinline__ void dequantize_fp4(uint32_t word, uint32_t scale_g, uint32_t scale_g8,
-                                               uint32_t (&a)[4]) {
-  constexpr uint32_t kSign = 0x80008000u;
-  constexpr uint32_t kMagnitude = 0x01C001C0u;
-  a[0] = multiply_bf16x2(word & (kSign | kMagnitude), scale_g);
-  a[1] = multiply_bf16x2((word << 3) & (kSign | kMagnitude), scale_g8);
-  a[2] = multiply_bf16x2(((word << 6) & kMagnitude) | ((word << 1) & kSign), scale_g);
-  a[3] = multiply_bf16x2(((word >> 3) & kMagnitude) | ((word << 2) & kSign), scale_g8);
+/**
+ * A half of `pair` (0 low, 1 high) twice. As moves of 16 bits it becomes a modifier of the operand
+ * that it is; a byte permutation would become an instruction.
+ */
+template <int kHalf>
+__device__ __forceinline__ uint32_t both_halves(uint32_t pair) {
+  uint32_t both;
+  if constexpr (kHalf == 0) {
+    asm("{\n.reg .b16 l, h;\nmov.b32 {l, h}, %1;\nmov.b32 %0, {l, l};\n}" : "=r"(both) : "r"(pair));
+  } else {
+    asm("{\n.reg .b16 l, h;\nmov.b32 {l, h}, %1;\nmov.b32 %0, {h, h};\n}" : "=r"(both) : "r"(pair));
+  }
+  return both;
 }
 
-/** Byte `kIndex` of `bytes` in both halves of a word, zero-extended. */
-template <int kIndex>
-__device__ __forceinline__ uint32_t byte_in_both_halves(uint32_t bytes) {
-  return __byte_perm(bytes, 0, 0x4040 | kIndex | (kIndex << 8));
+/** Eight FP4 codes to four BF16 pairs; `scales` are rows g (low half) and g + 8's. */
+__device__ __forceinline__ void dequantize_fp4(uint32_t word, uint32_t scales, uint32_t (&a)[4]) {
+  unpack_fp4(word, a);
+  a[0] = multiply_bf16x2(a[0], both_halves<0>(scales));
+  a[1] = multiply_bf16x2(a[1], both_halves<1>(scales));
+  a[2] = multiply_bf16x2(a[2], both_halves<0>(scales));
+  a[3] = multiply_bf16x2(a[3], both_halves<1>(scales));
 }
 
 template <int kWord>
@@ -43,100 +52,52 @@ __device__ __forceinline__ uint32_t word_of(const uint4& v) {
   return kWord == 0 ? v.x : kWord == 1 ? v.y : kWord == 2 ? v.z : v.w;
 }
 
+/** NVFP4 and MXFP4. */
 template <int kFormat>
-struct Fragment;
+struct Fragment : StripPlace<kFormat> {
+  using Place = StripPlace<kFormat>;
+  static constexpr bool kNvfp4 = kFormat == MOE4J_FORMAT_NVFP4;
 
-template <>
-struct Fragment<MOE4J_FORMAT_NVFP4> {
-  static constexpr StripLayout kLayout = strip_layout(MOE4J_FORMAT_NVFP4);
-  static constexpr int kTileBytes = kLayout.tile_bytes();
+  using Scales = std::conditional_t<kNvfp4, uint2, uint32_t>;
 
   struct Packed {
     uint4 codes;
-    uint2 scales;  // of rows g and g + 8
+    Scales scales;
   };
-
-  /** Where a lane's codes and scales lie in a tile. */
-  static __device__ __forceinline__ uint32_t codes_offset(int strip, int lane) {
-    return strip * kLayout.code_bytes + lane * 16;
-  }
-  static __device__ __forceinline__ uint32_t scales_offset(int strip, int lane) {
-    return kStripsPerTile * kLayout.code_bytes + strip * kLayout.scale_bytes + (lane >> 2) * 8;
-  }
 
   /** From the shared addresses of a lane's codes and scales. */
   static __device__ __forceinline__ Packed load_shared(uint32_t codes, uint32_t scales) {
-    return {*static_cast<const uint4*>(__cvta_shared_to_generic(codes)),
-            *static_cast<const uint2*>(__cvta_shared_to_generic(scales))};
-  }
-
-  static __device__ __forceinline__ Packed load_global(const uint8_t* tile, int strip, int lane) {
-    return {load_streaming_16(tile + strip * kLayout.code_bytes + lane * 16),
-            load_streaming_8(tile + kStripsPerTile * kLayout.code_bytes +
-                             strip * kLayout.scale_bytes + (lane >> 2) * 8)};
+    return load(__cvta_shared_to_generic(codes), __cvta_shared_to_generic(scales));
   }
 
   static __device__ __forceinline__ Packed load_shared(const uint8_t* tile, int strip, int lane) {
-    return {*reinterpret_cast<const uint4*>(tile + strip * kLayout.code_bytes + lane * 16),
-            *reinterpret_cast<const uint2*>(tile + kStripsPerTile * kLayout.code_bytes +
-                                            strip * kLayout.scale_bytes + (lane >> 2) * 8)};
+    return load(tile + Place::codes_offset(strip, lane), tile + Place::scales_offset(strip, lane));
+  }
+
+  static __device__ __forceinline__ Packed load_global(const uint8_t* tile, int strip, int lane) {
+    const uint8_t* const scales = tile + Place::scales_offset(strip, lane);
+    const uint4 codes = load_streaming_16(tile + Place::codes_offset(strip, lane));
+    if constexpr (kNvfp4) {
+      return {codes, load_streaming_8(scales)};
+    } else {
+      return {codes, load_streaming_4(scales)};
+    }
   }
 
   template <int kStep>
   static __device__ __forceinline__ void unpack(const Packed& packed, uint32_t (&a)[4]) {
-    dequantize_fp4(word_of<kStep>(packed.codes), expand<kStep>(packed.scales.x),
-                   expand<kStep>(packed.scales.y), a);
+    uint32_t scales;
+    if constexpr (kNvfp4) {
+      scales = unpack_scales<kFormat, kStep % 2>(kStep < 2 ? packed.scales.x : packed.scales.y);
+    } else {
+      scales = unpack_scales<kFormat, kStep / 2>(packed.scales);
+    }
+    dequantize_fp4(word_of<kStep>(packed.codes), scales, a);
   }
 
  private:
-  /** e5m3 under BF16's exponent bits 14..12: 2^(97 + e) * (1 + m / 8), in both halves. */
-  template <int kStep>
-  static __device__ __forceinline__ uint32_t expand(uint32_t scales) {
-    return byte_in_both_halves<kStep>(scales) * 16u + 0x70007000u;
-  }
-};
-
-template <>
-struct Fragment<MOE4J_FORMAT_MXFP4> {
-  static constexpr StripLayout kLayout = strip_layout(MOE4J_FORMAT_MXFP4);
-  static constexpr int kTileBytes = kLayout.tile_bytes();
-
-  struct Packed {
-    uint4 codes;
-    uint32_t scales;  // bytes 0, 1 of row g; 2, 3 of row g + 8
-  };
-
-  /** Where a lane's codes and scales lie in a tile. */
-  static __device__ __forceinline__ uint32_t codes_offset(int strip, int lane) {
-    return strip * kLayout.code_bytes + lane * 16;
-  }
-  static __device__ __forceinline__ uint32_t scales_offset(int strip, int lane) {
-    return kStripsPerTile * kLayout.code_bytes + strip * kLayout.scale_bytes + (lane >> 2) * 4;
-  }
-
-  /** From the shared addresses of a lane's codes and scales. */
-  static __device__ __forceinline__ Packed load_shared(uint32_t codes, uint32_t scales) {
-    return {*static_cast<const uint4*>(__cvta_shared_to_generic(codes)),
-            *static_cast<const uint32_t*>(__cvta_shared_to_generic(scales))};
-  }
-
-  static __device__ __forceinline__ Packed load_global(const uint8_t* tile, int strip, int lane) {
-    return {load_streaming_16(tile + strip * kLayout.code_bytes + lane * 16),
-            load_streaming_4(tile + kStripsPerTile * kLayout.code_bytes +
-                             strip * kLayout.scale_bytes + (lane >> 2) * 4)};
-  }
-
-  static __device__ __forceinline__ Packed load_shared(const uint8_t* tile, int strip, int lane) {
-    return {*reinterpret_cast<const uint4*>(tile + strip * kLayout.code_bytes + lane * 16),
-            *reinterpret_cast<const uint32_t*>(tile + kStripsPerTile * kLayout.code_bytes +
-                                               strip * kLayout.scale_bytes + (lane >> 2) * 4)};
-  }
-
-  template <int kStep>
-  static __device__ __forceinline__ void unpack(const Packed& packed, uint32_t (&a)[4]) {
-    constexpr int kBlock = kStep / 2;
-    dequantize_fp4(word_of<kStep>(packed.codes), byte_in_both_halves<kBlock>(packed.scales) << 7,
-                   byte_in_both_halves<kBlock + 2>(packed.scales) << 7, a);
+  static __device__ __forceinline__ Packed load(const void* codes, const void* scales) {
+    return {*static_cast<const uint4*>(codes), *static_cast<const Scales*>(scales)};
   }
 };
 
@@ -144,49 +105,25 @@ struct Fragment<MOE4J_FORMAT_MXFP4> {
 __device__ __forceinline__ uint32_t opaque_zero() { return gridDim.z >> 31; }
 
 template <>
-struct Fragment<MOE4J_FORMAT_BF16> {
-  static constexpr StripLayout kLayout = strip_layout(MOE4J_FORMAT_BF16);
-  static constexpr int kTileBytes = kLayout.tile_bytes();
-
+struct Fragment<MOE4J_FORMAT_BF16> : StripPlace<MOE4J_FORMAT_BF16> {
   struct Packed {
     uint4 registers[4];  // for each 16 K
   };
 
-  /** Where a lane's codes and scales lie in a tile. */
-  static __device__ __forceinline__ uint32_t codes_offset(int strip, int lane) {
-    return strip * kLayout.code_bytes + lane * 16;
-  }
-  static __device__ __forceinline__ uint32_t scales_offset(int /*strip*/, int /*lane*/) {
-    return 0;
-  }
-
-  /** From the shared addresses of a lane's codes and scales. */
+  /** From the shared addresses of a lane's weights, and of scales that there are none of. */
   static __device__ __forceinline__ Packed load_shared(uint32_t codes, uint32_t /*scales*/) {
-    Packed packed;
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      packed.registers[j] = *static_cast<const uint4*>(__cvta_shared_to_generic(codes + j * 512));
-    }
-    return packed;
-  }
-
-  static __device__ __forceinline__ Packed load_global(const uint8_t* tile, int strip, int lane) {
-    Packed packed;
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      packed.registers[j] =
-          load_streaming_16(tile + strip * kLayout.code_bytes + j * 512 + lane * 16);
-    }
-    return packed;
+    return load(static_cast<const uint8_t*>(__cvta_shared_to_generic(codes)));
   }
 
   static __device__ __forceinline__ Packed load_shared(const uint8_t* tile, int strip, int lane) {
+    return load(tile + codes_offset(strip, lane));
+  }
+
+  static __device__ __forceinline__ Packed load_global(const uint8_t* tile, int strip, int lane) {
+    const uint8_t* const source = tile + codes_offset(strip, lane);
     Packed packed;
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      packed.registers[j] =
-          *reinterpret_cast<const uint4*>(tile + strip * kLayout.code_bytes + j * 512 + lane * 16);
-    }
+    for (int j = 0; j < 4; ++j) packed.registers[j] = load_streaming_16(source + j * 512);
     return packed;
   }
 
@@ -199,6 +136,16 @@ struct Fragment<MOE4J_FORMAT_BF16> {
     asm volatile("add.u32 %0, %1, %2;" : "=r"(a[1]) : "r"(r.y), "r"(opaque_zero()));
     asm volatile("add.u32 %0, %1, %2;" : "=r"(a[2]) : "r"(r.z), "r"(opaque_zero()));
     asm volatile("add.u32 %0, %1, %2;" : "=r"(a[3]) : "r"(r.w), "r"(opaque_zero()));
+  }
+
+ private:
+  static __device__ __forceinline__ Packed load(const uint8_t* source) {
+    Packed packed;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      packed.registers[j] = *reinterpret_cast<const uint4*>(source + j * 512);
+    }
+    return packed;
   }
 };
 

@@ -31,16 +31,6 @@ namespace moe4j::cuda {
 inline constexpr float kTokenScale = 18446744073709551616.0f;  // 2^64
 inline constexpr uint32_t kTokenScaleBf16x2 = 0x5F805F80u;
 
-/** Eight FP4 codes to four BF16 pairs, each 2^-126 too small; dequantize_fp4() without scales. */
-__device__ __forceinline__ void unpack_fp4(uint32_t word, uint32_t (&a)[4]) {
-  constexpr uint32_t kSign = 0x80008000u;
-  constexpr uint32_t kMagnitude = 0x01C001C0u;
-  a[0] = word & (kSign | kMagnitude);
-  a[1] = (word << 3) & (kSign | kMagnitude);
-  a[2] = ((word << 6) & kMagnitude) | ((word << 1) & kSign);
-  a[3] = ((word >> 3) & kMagnitude) | ((word << 2) & kSign);
-}
-
 /** Loads where `mine` equals kBlock and leaves the registers alone elsewhere. */
 template <int kBlock>
 __device__ __forceinline__ void load_shared_16_if(uint32_t* r, uint32_t address, uint32_t mine) {
@@ -86,9 +76,10 @@ class BlockColumns {
    */
   template <int kBlocks>
   __device__ __forceinline__ void multiply(const uint8_t* tile, int strip, uint32_t tokens) {
-    const uint8_t* codes = tile + strip * kLayout.code_bytes + lane_ * 16;
-    const uint8_t* scales = tile + kStripsPerTile * kLayout.code_bytes +
-                            strip * kLayout.scale_bytes + (lane_ >> 2) * kScaleBytes;
+    const uint8_t* codes = tile + Place::codes_offset(strip, lane_);
+    const uint8_t* scales = tile + Place::scales_offset(strip, lane_);
+    // kShare = 4: columns of odd lanes are of NVFP4's second word.
+    if (kShare == 4 && kNvfp4) scales += (lane_ & 1) * 4;
     tokens += static_cast<uint32_t>(lane_ & 3) * 32;
     uint32_t b[2][8] = {};
     load_tokens<0>(b[0], tokens);
@@ -134,10 +125,9 @@ class BlockColumns {
   }
 
  private:
-  static constexpr StripLayout kLayout = strip_layout(kFormat);
-  static constexpr int kTileBytes = kLayout.tile_bytes();
+  using Place = StripPlace<kFormat>;
+  static constexpr int kTileBytes = Place::kTileBytes;
   static constexpr bool kNvfp4 = kFormat == MOE4J_FORMAT_NVFP4;
-  static constexpr int kScaleBytes = kLayout.scale_bytes / 8;    // of rows g and g + 8
   static constexpr int kRoundSteps = kShare * (kNvfp4 ? 1 : 2);  // of 16 K
   using Scales = uint2;
 
@@ -160,10 +150,10 @@ class BlockColumns {
 
   /** Tile i's scales; kShare = 4: x has those of d's four places. */
   __device__ __forceinline__ Scales load_scales(const uint8_t* scales, int i, int blocks) const {
-    if constexpr (kNvfp4) {
-      const uint2 both = *reinterpret_cast<const uint2*>(scales + i * kTileBytes);
-      if constexpr (kShare == 1) return both;
-      return {__byte_perm(both.x, both.y, (lane_ & 1) != 0 ? 0x7632 : 0x5410), 0};
+    if constexpr (kNvfp4 && kShare == 1) {
+      return *reinterpret_cast<const uint2*>(scales + i * kTileBytes);
+    } else if constexpr (kNvfp4) {
+      return {*reinterpret_cast<const uint32_t*>(scales + i * kTileBytes), 0};
     } else {
       // kShare = 4: columns of odd lanes are of the round's second tile, if it has one.
       int offset = i * kTileBytes;
@@ -172,18 +162,20 @@ class BlockColumns {
     }
   }
 
-  /** Byte kIndex as F32: what Fragment has as BF16. */
+  /** Scale kIndex of a word as F32: what unpack_scales() has as BF16. */
   template <int kIndex>
-  static __device__ __forceinline__ float expand(uint32_t bytes) {
-    constexpr int kShift = (kNvfp4 ? 20 : 23) - 8 * kIndex;
-    const uint32_t shifted = kShift >= 0 ? bytes << (kShift & 31) : bytes >> (-kShift & 31);
-    return __uint_as_float(kNvfp4 ? (shifted & 0x0FF00000u) | 0x70000000u : shifted & 0x7F800000u);
+  static __device__ __forceinline__ float expand(uint32_t word) {
+    constexpr int kShift = 16 - 8 * kIndex;  // scale 2 is in place
+    const uint32_t in_place = kShift >= 0 ? word << (kShift & 31) : word >> 8 | word << 24;
+    constexpr uint32_t kMask = 0x00FF0000u << scale_shift(kFormat);
+    return __uint_as_float((in_place & kMask) | (kNvfp4 ? 0x70000000u : 0u));
   }
 
-  template <int kIndex, int kIndex8>
-  __device__ __forceinline__ void add_rows(const float (&d)[4], uint32_t g, uint32_t g8) {
-    const float scale_g = expand<kIndex>(g);
-    const float scale_g8 = expand<kIndex8>(g8);
+  /** Step kStep of a word. */
+  template <int kStep>
+  __device__ __forceinline__ void add_rows(const float (&d)[4], uint32_t word) {
+    const float scale_g = expand<kStep>(word);
+    const float scale_g8 = expand<kStep + 2>(word);
     total_[0] += d[0] * scale_g;
     total_[1] += d[1] * scale_g;
     total_[2] += d[2] * scale_g8;
@@ -196,12 +188,10 @@ class BlockColumns {
       total_[0] += d[0] * expand<0>(scales.x) + d[1] * expand<1>(scales.x);
       total_[1] += d[2] * expand<2>(scales.x) + d[3] * expand<3>(scales.x);
     } else if constexpr (kNvfp4) {
-      step == 0   ? add_rows<0, 0>(d, scales.x, scales.y)
-      : step == 1 ? add_rows<1, 1>(d, scales.x, scales.y)
-      : step == 2 ? add_rows<2, 2>(d, scales.x, scales.y)
-                  : add_rows<3, 3>(d, scales.x, scales.y);
+      const uint32_t word = step < 2 ? scales.x : scales.y;
+      step % 2 == 0 ? add_rows<0>(d, word) : add_rows<1>(d, word);
     } else {
-      step < 2 ? add_rows<0, 2>(d, scales.x, scales.x) : add_rows<1, 3>(d, scales.x, scales.x);
+      step < 2 ? add_rows<0>(d, scales.x) : add_rows<1>(d, scales.x);
     }
   }
 
