@@ -11,8 +11,7 @@
 namespace moe4j {
 namespace {
 
-constexpr int kTokenLines = chunk_token_bytes(ActivationLayout::kBf16) / 64;
-constexpr int kTokenStride = kTokenLines * 64;
+constexpr int64_t kTokenBytes = chunk_token_bytes(ActivationLayout::kBf16);
 constexpr int kSumsStride = kPanelRows * sizeof(float);
 /** K of one instruction, and how many of them make a chunk. */
 constexpr int kStepK = 32;
@@ -66,10 +65,11 @@ void multiply_slab(const uint8_t* lines, int64_t first, int64_t num_chunks, cons
                    float* sums) {
   constexpr int64_t kLineStride = kHalves * 64;
   float* const second_sums = sums + tiles[0].tokens * kPanelRows;
-  TokenSlab<kTokenLines> x[kTwo ? 2 : 1];
-  for (int i = 0; i < (kTwo ? 2 : 1); ++i) {
-    x[i].gather(tiles[i], ActivationLayout::kBf16, first, num_chunks);
-  }
+  const TokenTile& second = tiles[kTwo ? 1 : 0];
+  const auto* x0 = static_cast<const uint8_t*>(tiles[0].rows[0]) + first * kTokenBytes;
+  const auto* x1 = static_cast<const uint8_t*>(second.rows[0]) + first * kTokenBytes;
+  const int64_t stride0 = stride(tiles[0]);
+  const int64_t stride1 = stride(second);
   _tile_loadd(0, sums, kSumsStride);
   _tile_loadd(1, sums + kLanes, kSumsStride);
   if constexpr (kTwo) {
@@ -80,11 +80,12 @@ void multiply_slab(const uint8_t* lines, int64_t first, int64_t num_chunks, cons
     for (int step = 0; step < kSteps; ++step) {
       _tile_loadd(6, lines, kLineStride);
       _tile_loadd(7, lines + 64, kLineStride);
-      _tile_loadd(4, x[0].lines[chunk][0] + step * 64, kTokenStride);
+      const int64_t offset = chunk * kTokenBytes + step * 64;
+      _tile_loadd(4, x0 + offset, stride0);
       _tile_dpbf16ps(0, 4, 6);
       _tile_dpbf16ps(1, 4, 7);
       if constexpr (kTwo) {
-        _tile_loadd(5, x[1].lines[chunk][0] + step * 64, kTokenStride);
+        _tile_loadd(5, x1 + offset, stride1);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
       }
@@ -159,7 +160,8 @@ void multiply_tiles(const PanelProduct& product) {
 const Kernels kAmxBf16Kernels = {
     InstructionSet::kAmxBf16,
     {ActivationLayout::kBf16,
-     {multiply_tiles<Bf16Weights>, multiply_tiles<Nvfp4>, multiply_tiles<Mxfp4>}},
+     {multiply_tiles<Bf16Weights>, multiply_tiles<Nvfp4>, multiply_tiles<Mxfp4>},
+     true},
     {},
     moe4j_quantize_int8,
     moe4j_swiglu,

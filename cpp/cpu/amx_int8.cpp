@@ -11,7 +11,6 @@
 namespace moe4j {
 namespace {
 
-constexpr int kCodeStride = 64;
 constexpr int kChunkLines = kChunkK / 4;  // of one half of a panel
 
 /** A slab's weights: [2 halves][four of K][16 rows][4] a chunk. */
@@ -62,14 +61,13 @@ template <class Format>
 void multiply_slab(const Slab& slab, const uint8_t* panel, int64_t first, int64_t num_chunks,
                    const TokenTile& tile, float* sums) {
   constexpr int kBlock = block_format(Format::kFormat).block;
-  TokenSlab<1> codes;
-  codes.gather(tile, ActivationLayout::kInt8, first, num_chunks);
+  const auto* x = static_cast<const Int8Chunk*>(tile.rows[0]) + first;
   alignas(64) int32_t products[kHalves][kTileTokens][kLanes];
   for (int64_t chunk = 0; chunk < num_chunks; ++chunk) {
     for (int block = 0; block < kChunkK / kBlock; ++block) {
       _tile_zero(0);
       _tile_zero(1);
-      _tile_loadd(2, codes.lines[chunk][0] + block * kBlock, kCodeStride);
+      _tile_loadd(2, x[chunk].codes + block * kBlock, stride(tile));
       _tile_loadd(3, slab.lines[chunk][0][block * kBlock / 4], 64);
       _tile_loadd(4, slab.lines[chunk][1][block * kBlock / 4], 64);
       _tile_dpbssd(0, 2, 3);
@@ -80,8 +78,8 @@ void multiply_slab(const Slab& slab, const uint8_t* panel, int64_t first, int64_
       const __m512 low_scales = Format::scales(weight_scales);
       const __m512 high_scales = Format::scales(weight_scales + kLanes);
       for (int64_t t = 0; t < tile.tokens; ++t) {
-        const Int8Chunk& x = static_cast<const Int8Chunk*>(tile.rows[t])[first + chunk];
-        const __m512 scale = _mm512_set1_ps(x.scales[block * kBlock / kInt8Block]);
+        const auto* row = static_cast<const Int8Chunk*>(tile.rows[t]) + first;
+        const __m512 scale = _mm512_set1_ps(row[chunk].scales[block * kBlock / kInt8Block]);
         float* low_sums = sums + t * kPanelRows;
         float* high_sums = low_sums + kLanes;
         _mm512_store_ps(
@@ -134,7 +132,7 @@ void multiply_tiles(const PanelProduct& product) {
 const Kernels kAmxInt8Kernels = {
     InstructionSet::kAmxInt8,
     {},
-    {ActivationLayout::kInt8, {nullptr, multiply_tiles<Nvfp4>, multiply_tiles<Mxfp4>}},
+    {ActivationLayout::kInt8, {nullptr, multiply_tiles<Nvfp4>, multiply_tiles<Mxfp4>}, true},
     moe4j_quantize_int8,
     moe4j_swiglu,
     moe4j_dot_f64,

@@ -38,25 +38,12 @@ struct alignas(64) TileConfig {
   }
 };
 
-/** A slab's elements of a tile of tokens, `kLines` lines of each chunk, together as A wants them:
- *  its rows lie at equal distances. */
-template <int kLines>
-struct alignas(64) TokenSlab {
-  uint8_t lines[kSlabChunks][kTileTokens][kLines * 64];
-
-  void gather(const TokenTile& tile, ActivationLayout layout, int64_t first, int64_t num_chunks) {
-    for (int32_t t = 0; t < tile.tokens; ++t) {
-      const auto* row = static_cast<const uint8_t*>(tile.rows[t]);
-      for (int64_t chunk = 0; chunk < num_chunks; ++chunk) {
-        const uint8_t* source = row + (first + chunk) * chunk_token_bytes(layout);
-#pragma GCC unroll 2
-        for (int line = 0; line < kLines; ++line) {
-          _mm512_store_si512(lines[chunk][t] + line * 64, _mm512_loadu_si512(source + line * 64));
-        }
-      }
-    }
-  }
-};
+/** Bytes from one token of a tile to the next, the same for all: so A wants its rows. */
+int64_t stride(const TokenTile& tile) {
+  return tile.tokens == 1 ? 0
+                          : static_cast<const uint8_t*>(tile.rows[1]) -
+                                static_cast<const uint8_t*>(tile.rows[0]);
+}
 
 }  // namespace
 }  // namespace moe4j

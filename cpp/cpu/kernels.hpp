@@ -93,6 +93,9 @@ struct Products {
   /** sums = weights . tokens, without tensor scales, by weight format (BF16, NVFP4, MXFP4). Null
    *  where there is none. */
   MultiplyPanel multiply[3];
+
+  /** Whether the vectors of a tile must lie at equal distances. */
+  bool evenly_spaced = false;
 };
 
 struct Kernels {

@@ -43,7 +43,7 @@ int64_t carve(const moe4j_layer_desc& desc, const CpuTactic& tactic, int64_t tok
   w.permutation.row_slot = carver.take<int32_t>(rows);
   w.permutation.slot_row = carver.take<int32_t>(in_pass * slots_per_token(desc));
   w.experts = carver.take<ExpertRows>(experts);
-  const int64_t x_vectors = has_x_per_expert(desc) ? rows : in_pass;
+  const int64_t x_vectors = has_x_per_expert(desc, tactic) ? rows : in_pass;
   const int64_t x_bytes = x_vectors * vector_stride(layout, desc.hidden_size);
   const int64_t y_bytes = rows * desc.hidden_size * static_cast<int64_t>(sizeof(float));
   w.x = carver.take<uint8_t>(std::max(x_bytes, y_bytes));

@@ -16,9 +16,10 @@ struct ExpertRows {
   int32_t count;
 };
 
-/** Whether x differs between a token's experts: NVFP4 quantizes it by their input scales. */
-constexpr bool has_x_per_expert(const moe4j_layer_desc& desc) {
-  return desc.activation_format == MOE4J_FORMAT_NVFP4;
+/** Whether x is written for each of a token's experts: NVFP4 quantizes it by their input scales,
+ * and some kernels want an expert's tokens side by side. */
+inline bool has_x_per_expert(const moe4j_layer_desc& desc, const CpuTactic& tactic) {
+  return desc.activation_format == MOE4J_FORMAT_NVFP4 || tactic.products().evenly_spaced;
 }
 
 /**

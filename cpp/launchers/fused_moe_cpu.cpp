@@ -33,7 +33,8 @@ class FusedMoe {
         kernels_(kernels(tactic.instruction_set)),
         products_(tactic.products()),
         workspace_(carve_workspace(desc, tactic, args.tokens, args.workspace)),
-        slots_(slots_per_token(desc)) {}
+        slots_(slots_per_token(desc)),
+        x_per_expert_(has_x_per_expert(desc, tactic)) {}
 
   Status run() {
     MOE4J_RETURN_IF_ERROR(route());
@@ -161,7 +162,7 @@ class FusedMoe {
 
   /** The vector of x that a row of this pass multiplies, by its place among them. */
   int64_t x_index(int64_t row) const {
-    return has_x_per_expert(desc_) ? row : workspace_.permutation.row_token[row];
+    return x_per_expert_ ? row : workspace_.permutation.row_token[row];
   }
   uint8_t* x_vector(int64_t index) const {
     return workspace_.x + index * vector_stride(products_.layout, shape_.hidden_size);
@@ -195,11 +196,11 @@ class FusedMoe {
   /** Writes the hidden states as kernels read them, each token once if its experts can share it. */
   void store_x() {
     const int64_t h = shape_.hidden_size;
-    const int64_t count = has_x_per_expert(desc_) ? pass_rows() : tokens_;
+    const int64_t count = x_per_expert_ ? pass_rows() : tokens_;
     for_each(count, count * h, [&](int64_t index) {
-      const int64_t token = has_x_per_expert(desc_) ? token_of(index) : first_token_ + index;
+      const int64_t token = x_per_expert_ ? token_of(index) : first_token_ + index;
       float scale = 1;
-      if (has_x_per_expert(desc_)) scale = layer_.scalars(expert_of(index)).input_scale;
+      if (x_per_expert_) scale = layer_.scalars(expert_of(index)).input_scale;
       if (has_token_scale()) {
         scale = token_scale(h, static_cast<const uint16_t*>(args_.hidden_states) + token * h);
       }
@@ -441,6 +442,7 @@ class FusedMoe {
   const Products& products_;
   const CpuWorkspace workspace_;
   const int64_t slots_;
+  const bool x_per_expert_;
 
   // The pass at hand.
   int64_t first_token_ = 0;
