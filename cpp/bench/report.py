@@ -4,9 +4,10 @@
     moe4j_bench --device cuda:0 --tactic all --csv bench.csv ...
     cpp/bench/report.py bench.csv [--targets cpp/bench/h100_targets.csv] [--svg picture.svg]
 
-Prints a Markdown table for each routing: of each case the fastest tactic, its share of the floor
-and, for uniform routing, its ratios to this project's target and to the faster of two public
-implementations (measured on the same kind of GPU on another day; they draw their own routing).
+Prints a Markdown table for each routing and number of compute units (of a CPU its threads): of each
+case the fastest tactic, its share of the floor and, for uniform routing where there are targets, its
+ratios to this project's target and to the faster of two public implementations (measured on the
+same kind of GPU on another day; they draw their own routing).
 The picture has a panel for each layer: time against tokens, uniform routing, both logarithmic.
 """
 import argparse
@@ -21,8 +22,8 @@ Target = namedtuple("Target", "us peer_us peer")
 
 
 def read_cases(path):
-    """{routing: {(layer, tokens): Case of the fastest tactic}} and the rows' device and ceilings."""
-    cases = {}
+    """{(routing, threads): {(layer, tokens): Case of the fastest tactic}}, and each's first row."""
+    cases, first = {}, {}
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows:
@@ -32,11 +33,13 @@ def read_cases(path):
         case = Case(row["layer"], int(row["tokens"]), us, us * float(row["fraction_of_floor"]),
                     float(row["active_experts"]), float(row["GB_s"]), float(row["TFLOP_s"]),
                     row["tactic"])
-        best = cases.setdefault(row["routing"], {})
+        group = (row["routing"], int(row["threads"]))
+        first.setdefault(group, row)
+        best = cases.setdefault(group, {})
         key = (case.layer, case.tokens)
         if key not in best or us < best[key].us:
             best[key] = case
-    return cases, rows[0]
+    return cases, first
 
 
 def read_targets(path):
@@ -46,9 +49,15 @@ def read_targets(path):
                 for row in csv.DictReader(file)}
 
 
+def rate(tflop_s):
+    """A GPU's without decimals; those of CPUs are below one."""
+    return f"{tflop_s:.{0 if tflop_s >= 1 else 2}f}"
+
+
 def print_table(routing, cases, targets, first):
-    print(f"\n{first['device']}, {routing} routing; ceilings of the same run: "
-          f"{float(first['ceiling_GB_s']):.0f} GB/s, {float(first['ceiling_TFLOP_s']):.0f} TFLOP/s\n")
+    print(f"\n{first['device']}, {first['threads']} compute units, {routing} routing; "
+          f"ceilings of the same run: "
+          f"{float(first['ceiling_GB_s']):.0f} GB/s, {rate(float(first['ceiling_TFLOP_s']))} TFLOP/s\n")
     columns = ["layer", "tokens", "us", "active experts", "GB/s", "TFLOP/s", "floor"]
     compares = routing == "uniform" and targets
     if compares:
@@ -58,7 +67,7 @@ def print_table(routing, cases, targets, first):
     print("|" + " --- |" * len(columns))
     for key, case in cases.items():
         cells = [case.layer, case.tokens, f"{case.us:.1f}", f"{case.experts:.1f}",
-                 f"{case.gb_s:.0f}", f"{case.tflop_s:.0f}", f"{case.floor_us / case.us:.0%}"]
+                 f"{case.gb_s:.0f}", rate(case.tflop_s), f"{case.floor_us / case.us:.0%}"]
         if compares:
             target = targets.get(key)
             cells += [f"{target.us:g}", f"{case.us / target.us:.2f}", f"{target.peer_us:g}",
@@ -145,17 +154,19 @@ def draw_svg(cases, targets, device):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("csv", help="what moe4j_bench --csv wrote")
-    parser.add_argument("--targets", default=Path(__file__).with_name("h100_targets.csv"))
+    parser.add_argument("--targets", default=Path(__file__).with_name("h100_targets.csv"),
+                        help="'' for none, as for a CPU")
     parser.add_argument("--svg", help="where the picture goes")
     options = parser.parse_args()
     cases, first = read_cases(options.csv)
-    targets = read_targets(options.targets)
-    for routing, by_key in cases.items():
-        print_table(routing, by_key, targets, first)
+    targets = read_targets(options.targets) if options.targets else {}
+    for group, by_key in cases.items():
+        print_table(group[0], by_key, targets, first[group])
     if options.svg:
-        if "uniform" not in cases:
+        uniform = next((group for group in cases if group[0] == "uniform"), None)
+        if uniform is None:
             sys.exit("report.py: --svg draws uniform routing, of which there are no rows")
-        picture = "\n".join(draw_svg(cases["uniform"], targets, first["device"]))
+        picture = "\n".join(draw_svg(cases[uniform], targets, first[uniform]["device"]))
         Path(options.svg).write_text(picture + "\n")
 
 
