@@ -24,8 +24,10 @@ struct LogitRouting {
   int32_t topk_group;
   bool norm_topk_prob;
   float routed_scaling_factor;
-  int32_t* ids;    // [T, k], -1 where no expert is left (NaN logits are never chosen)
-  float* weights;  // [T, k]
+  int32_t* ids;           // [T, k], -1 where no expert is left (NaN logits are never chosen)
+  float* weights;         // [T, k]
+  int32_t* counters;      // as launch_clear() has them, ...
+  int32_t counter_count;  // ... or 0
 };
 void launch_route(Chain& chain, const LogitRouting& args);
 
@@ -51,7 +53,7 @@ Status prepare_permute(int32_t* max_experts);
 void launch_permute(Chain& chain, const Routing& routing, int32_t* chunk_counts,
                     const Permutation& permutation);
 
-/** Zeroes counters for the kernels that follow. */
+/** Zeroes counters for the kernel that follows: they are zero when it starts. */
 void launch_clear(Chain& chain, int32_t* counters, int32_t count);
 
 struct Finalize {

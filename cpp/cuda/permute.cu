@@ -159,8 +159,10 @@ constexpr int kClearThreads = 256;
 
 __global__ void __launch_bounds__(kClearThreads) clear(int32_t* counters, int32_t count) {
   grid_dependency_wait();
-  grid_dependency_launch();
   for (auto i = static_cast<int32_t>(threadIdx.x); i < count; i += kClearThreads) counters[i] = 0;
+  __threadfence();  // the next kernel uses them before it waits
+  __syncthreads();
+  grid_dependency_launch();
 }
 
 }  // namespace

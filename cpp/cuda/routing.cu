@@ -1,11 +1,14 @@
-// The ten routing methods: one warp a token, logits in registers, ties to the lower id.
+// The ten routing methods: one warp a token, ranks in registers, ties to the lower id.
 //
 // A method is a score that ranks and a score that weighs, as on the host. Where the ranking score
 // grows with the logit the logit itself ranks; sigmoid + bias is computed in F64, so that choices
-// are those of the formulas. Loops stay rolled where they can: a kernel that runs for microseconds
-// reads its instructions from memory, at the latency of memory. A NaN logit (or bias) takes its
-// expert out of the competition.
+// are those of the formulas. A kernel that runs for microseconds reads its instructions from
+// memory, at the latency of memory: so exponentials and divisions, hundreds of bytes each, are a
+// function or in loops that stay rolled. A NaN logit (or bias) takes its expert out of the
+// competition.
 #include <math_constants.h>
+
+#include <type_traits>
 
 #include "cuda/gemm/epilogue.cuh"
 #include "cuda/kernels.hpp"
@@ -15,12 +18,11 @@
 namespace moe4j::cuda {
 namespace {
 
-constexpr int kWarpsPerBlock = 4;
 constexpr uint32_t kAllLanes = 0xFFFFFFFFu;
 
 enum class Weigh { kLogit, kSoftmax, kSigmoid };
 
-__device__ __forceinline__ Weigh weigh(int32_t method) {
+__device__ __forceinline__ Weigh weigh_of(int32_t method) {
   switch (method) {
     case MOE4J_ROUTING_DEFAULT:
     case MOE4J_ROUTING_RENORMALIZE:
@@ -31,6 +33,14 @@ __device__ __forceinline__ Weigh weigh(int32_t method) {
     default:
       return Weigh::kSigmoid;
   }
+}
+
+/** What a logit weighs, before softmax divides by the sum; several infinite logits share it. */
+__device__ __noinline__ double weight_of(Weigh weigh, double logit, double largest) {
+  if (weigh == Weigh::kLogit) return logit;
+  const bool softmax = weigh == Weigh::kSoftmax;
+  const double power = exp(!softmax ? -logit : logit == largest ? 0 : logit - largest);
+  return softmax ? power : 1 / (1 + power);
 }
 
 /** The epsilon of a renormalizing method; negative for one that leaves weights alone. */
@@ -60,11 +70,6 @@ __device__ __forceinline__ uint64_t key_of(double rank) {
   return static_cast<uint64_t>(bits < 0 ? ~bits : bits | INT64_MIN);
 }
 
-__device__ __forceinline__ double rank_of(uint64_t key) {
-  const auto bits = static_cast<int64_t>(key);
-  return __longlong_as_double(bits < 0 ? bits & INT64_MAX : ~bits);
-}
-
 struct Candidate {
   uint64_t key;
   int32_t id;  // INT32_MAX: none
@@ -84,30 +89,22 @@ __device__ __forceinline__ double sum_of_warp(double value) {
   return value;
 }
 
-__device__ __forceinline__ double max_of_warp(double value) {
-  for (int step = 16; step > 0; step /= 2) {
-    value = fmax(value, __shfl_xor_sync(kAllLanes, value, step));
-  }
-  return value;
-}
-
 /** Lane l holds experts l, l + 32, ...: item i is expert l + 32 i. */
 template <int kItems>
 struct TokenScores {
+  int lane;
   uint64_t key[kItems];  // of its rank; 0: not in the competition
 
-  /** Of the experts that `accepts` says. */
-  template <class Accepts>
-  __device__ __forceinline__ Candidate best(int lane, Accepts&& accepts) const {
+  __device__ __forceinline__ Candidate best() const {
     Candidate best = {0, INT32_MAX};
 #pragma unroll
     for (int i = 0; i < kItems; ++i) {
-      if (key[i] > best.key && accepts(lane + 32 * i)) best = {key[i], lane + 32 * i};
+      if (key[i] > best.key) best = {key[i], lane + 32 * i};
     }
     return best_of_warp(best);
   }
 
-  __device__ __forceinline__ void remove(int32_t id, int lane) {
+  __device__ __forceinline__ void remove(int32_t id) {
 #pragma unroll
     for (int i = 0; i < kItems; ++i) {
       if (lane + 32 * i == id) key[i] = 0;
@@ -115,24 +112,31 @@ struct TokenScores {
   }
 };
 
-/** Takes all but the topk_group best groups out; a group's score is the sum of its best two. */
+/**
+ * Takes all but the topk_group best groups out; a group's score is the sum of its best two. A lane
+ * looks at a group, through `ranks` in shared memory.
+ */
 template <int kItems>
-__device__ void keep_groups(const LogitRouting& args, TokenScores<kItems>& scores, int lane,
-                            double* group_scores) {
+__device__ __forceinline__ void keep_groups(const LogitRouting& args, TokenScores<kItems>& scores,
+                                            int lane, const double* ranks, double* group_scores) {
   const int32_t size = args.num_experts / args.n_group;
 #pragma unroll 1
-  for (int32_t group = 0; group < args.n_group; ++group) {
-    const int32_t begin = group * size;
-    const auto is_member = [&](int32_t e) { return e >= begin && e < begin + size; };
-    const Candidate first = scores.best(lane, is_member);
-    const Candidate second =
-        scores.best(lane, [&](int32_t e) { return is_member(e) && e != first.id; });
-    if (lane == 0) {
-      group_scores[group] = first.id == INT32_MAX ? -CUDART_INF
-                            : second.id == INT32_MAX
-                                ? (size == 1 ? rank_of(first.key) : -CUDART_INF)
-                                : rank_of(first.key) + rank_of(second.key);
+  for (int32_t group = lane; group < args.n_group; group += 32) {
+    double best = -CUDART_INF;
+    double second = size == 1 ? 0 : -CUDART_INF;
+    int32_t member = lane % size;  // lanes begin at different banks
+#pragma unroll 1
+    for (int32_t i = 0; i < size; ++i) {
+      const double rank = ranks[group * size + member];
+      if (rank > best) {
+        if (size > 1) second = best;
+        best = rank;
+      } else if (rank > second && size > 1) {
+        second = rank;
+      }
+      if (++member == size) member = 0;
     }
+    group_scores[group] = best + second;
   }
   __syncwarp();
 #pragma unroll
@@ -149,81 +153,97 @@ __device__ void keep_groups(const LogitRouting& args, TokenScores<kItems>& score
   }
 }
 
+/** Tokens of a block: their ranks and group scores fit in 48 KB of shared memory. */
 template <int kItems>
-__global__ void __launch_bounds__(kWarpsPerBlock * 32) route(const LogitRouting args) {
-  extern __shared__ double group_scores[];  // [warp][n_group]
-  grid_dependency_wait();
-  grid_dependency_launch();
+constexpr int kTokensPerBlock = kItems <= 16 ? 4 : 2;
+
+template <int kItems>
+__global__ void __launch_bounds__(kTokensPerBlock<kItems> * 32) route(const LogitRouting args) {
+  extern __shared__ double shared[];  // [warp] of ranks [E], group scores [n_group]
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
-  const int64_t token = static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + warp;
-  if (token >= args.tokens) return;
+  double* const ranks = shared + warp * (args.num_experts + args.n_group);
+  const int64_t token = static_cast<int64_t>(blockIdx.x) * kTokensPerBlock<kItems> + warp;
+  const bool has_token = token < args.tokens;
+  grid_dependency_wait();
+  const auto logit_of = [&](int32_t e) {
+    const int64_t index = token * args.num_experts + e;
+    return args.logits_are_bf16 ? load_bf16(static_cast<const uint16_t*>(args.logits) + index)
+                                : static_cast<const float*>(args.logits)[index];
+  };
+  const Weigh weigh = weigh_of(args.method);
+  const bool biased = has_bias(args.method) && args.bias != nullptr;
 
   float logits[kItems];
-  TokenScores<kItems> scores;
-  double largest = -CUDART_INF;
+  float bias[kItems];
+  float largest = -CUDART_INF_F;
 #pragma unroll
   for (int i = 0; i < kItems; ++i) {
     const int32_t e = lane + 32 * i;
-    logits[i] = 0;
-    scores.key[i] = 0;
-    if (e >= args.num_experts) continue;
-    const int64_t index = token * args.num_experts + e;
-    logits[i] = args.logits_are_bf16 ? load_bf16(static_cast<const uint16_t*>(args.logits) + index)
-                                     : static_cast<const float*>(args.logits)[index];
-    double rank = logits[i];
-    if (has_bias(args.method)) {
-      rank = 1 / (1 + exp(-rank));
-      if (args.bias != nullptr) rank += static_cast<double>(args.bias[e]);
+    logits[i] = has_token && e < args.num_experts ? logit_of(e) : CUDART_NAN_F;
+    bias[i] = biased && e < args.num_experts ? args.bias[e] : 0.0f;
+  }
+  if (args.counter_count > 0) {
+    for (auto i = static_cast<int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
+         i < args.counter_count; i += static_cast<int32_t>(gridDim.x * blockDim.x)) {
+      args.counters[i] = 0;
     }
-    if (isnan(rank) || isnan(logits[i])) continue;
-    scores.key[i] = key_of(rank);
-    largest = fmax(largest, static_cast<double>(logits[i]));
+    __threadfence();  // the next kernel uses them before it waits
+    __syncthreads();
+  }
+  grid_dependency_launch();
+  if (!has_token) return;
+#pragma unroll
+  for (int i = 0; i < kItems; ++i) {
+    largest = fmaxf(largest, logits[i]);
+    if (lane + 32 * i < args.num_experts) ranks[lane + 32 * i] = static_cast<double>(logits[i]);
+  }
+  for (int step = 16; step > 0; step /= 2) {
+    largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, step));
   }
 
-  // Softmax: several infinite logits share it.
   double softmax_sum = 1;
-  if (weigh(args.method) == Weigh::kSoftmax) {
-    largest = max_of_warp(largest);
-    softmax_sum = 0;
-#pragma unroll
+  if (weigh == Weigh::kSoftmax || has_bias(args.method)) {
+    double sum = 0;
+#pragma unroll 2
     for (int i = 0; i < kItems; ++i) {
-      if (scores.key[i] == 0) continue;
-      softmax_sum += logits[i] == largest ? 1.0 : exp(static_cast<double>(logits[i]) - largest);
+      const int32_t e = lane + 32 * i;
+      if (e >= args.num_experts) continue;
+      const double weight = weight_of(weigh, ranks[e], static_cast<double>(largest));
+      if (has_bias(args.method)) ranks[e] = weight;
+      if (!isnan(weight)) sum += weight;
     }
-    softmax_sum = sum_of_warp(softmax_sum);
+    if (weigh == Weigh::kSoftmax) softmax_sum = sum_of_warp(sum);
   }
-  if (args.n_group > 1) {
-    keep_groups(args, scores, lane, group_scores + warp * args.n_group);
+  TokenScores<kItems> scores;
+  scores.lane = lane;
+#pragma unroll
+  for (int i = 0; i < kItems; ++i) {
+    const int32_t e = lane + 32 * i;
+    double rank = CUDART_NAN;
+    if (e < args.num_experts) {
+      rank = ranks[e] + static_cast<double>(bias[i]);
+      ranks[e] = rank;
+    }
+    scores.key[i] = isnan(rank) ? 0 : key_of(rank);
   }
+  __syncwarp();
+  if (args.n_group > 1) keep_groups(args, scores, lane, ranks, ranks + args.num_experts);
 
   // Lane s keeps slot s.
   int32_t my_id = -1;
 #pragma unroll 1
   for (int32_t s = 0; s < args.top_k; ++s) {
-    const Candidate best = scores.best(lane, [](int32_t) { return true; });
+    const Candidate best = scores.best();
     if (best.id == INT32_MAX) break;
-    scores.remove(best.id, lane);
+    scores.remove(best.id);
     if (lane == s) my_id = best.id;
   }
   double weight = 0;
   if (my_id >= 0) {
-    const int64_t index = token * args.num_experts + my_id;
-    const double logit = args.logits_are_bf16
-                             ? load_bf16(static_cast<const uint16_t*>(args.logits) + index)
-                             : static_cast<const float*>(args.logits)[index];
-    switch (weigh(args.method)) {
-      case Weigh::kLogit:
-        weight = logit;
-        break;
-      case Weigh::kSoftmax:
-        weight = (logit == largest ? 1.0 : exp(logit - largest)) / softmax_sum;
-        break;
-      case Weigh::kSigmoid:
-        weight = 1 / (1 + exp(-logit));
-        break;
-    }
+    weight = weight_of(weigh, static_cast<double>(logit_of(my_id)), static_cast<double>(largest));
   }
+  weight /= softmax_sum;
   const double epsilon = renormalization(args.method, args.norm_topk_prob);
   double factor = has_bias(args.method) ? static_cast<double>(args.routed_scaling_factor) : 1.0;
   if (epsilon >= 0) factor /= sum_of_warp(weight) + epsilon;
@@ -258,14 +278,22 @@ __global__ void __launch_bounds__(kExportThreads)
 }  // namespace
 
 void launch_route(Chain& chain, const LogitRouting& args) {
-  const dim3 grid(static_cast<unsigned>(ceil_div(args.tokens, kWarpsPerBlock)));
-  const int groups = args.n_group > 1 ? args.n_group : 0;
-  const int shared_bytes = kWarpsPerBlock * groups * static_cast<int>(sizeof(double));
-  const auto kernel = args.num_experts <= 128   ? route<4>
-                      : args.num_experts <= 256 ? route<8>
-                      : args.num_experts <= 512 ? route<16>
-                                                : route<32>;
-  chain.launch("route", kernel, grid, kWarpsPerBlock * 32, shared_bytes, args);
+  const auto launch = [&](auto items) {
+    constexpr int kItems = decltype(items)::value;
+    constexpr int kTokens = kTokensPerBlock<kItems>;
+    const dim3 grid(static_cast<unsigned>(ceil_div(args.tokens, kTokens)));
+    const auto shared_bytes = kTokens * (args.num_experts + args.n_group) * sizeof(double);
+    chain.launch("route", route<kItems>, grid, kTokens * 32, static_cast<int>(shared_bytes), args);
+  };
+  if (args.num_experts <= 128) {
+    launch(std::integral_constant<int, 4>{});
+  } else if (args.num_experts <= 256) {
+    launch(std::integral_constant<int, 8>{});
+  } else if (args.num_experts <= 512) {
+    launch(std::integral_constant<int, 16>{});
+  } else {
+    launch(std::integral_constant<int, 32>{});
+  }
 }
 
 void launch_export_routing(Chain& chain, const Routing& routing, const RoutingOutputs& outputs) {

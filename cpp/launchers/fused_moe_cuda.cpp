@@ -155,8 +155,12 @@ class FusedMoe {
   Status run() {
     const Tactic& chosen = tactic(args_.tactic);
     const bool is_narrow = chosen.family == Family::kSm90Narrow && narrow_can_run();
-    if (is_narrow) launch_clear(chain_, workspace_.counters, 1 + layer_.experts());
-    if (args_.routing_mode == MOE4J_FROM_LOGITS) route();
+    const int32_t counters = is_narrow ? 1 + layer_.experts() : 0;
+    if (args_.routing_mode == MOE4J_FROM_LOGITS) {
+      route(counters);
+    } else if (is_narrow) {
+      launch_clear(chain_, workspace_.counters, counters);
+    }
     if (chosen.family == Family::kDecode && decode_can_run()) {
       decode(chosen);
     } else if (chosen.family == Family::kSm90Decode && decode_can_run()) {
@@ -183,7 +187,8 @@ class FusedMoe {
   }
 
  private:
-  void route() {
+  /** And zeroes so many counters for the narrow kernel. */
+  void route(int32_t counters) {
     LogitRouting route = {};
     route.tokens = args_.tokens;
     route.logits = args_.routing_logits;
@@ -198,6 +203,8 @@ class FusedMoe {
     route.routed_scaling_factor = desc_.routed_scaling_factor;
     route.ids = workspace_.ids;
     route.weights = workspace_.weights;
+    route.counters = workspace_.counters;
+    route.counter_count = counters;
     launch_route(chain_, route);
   }
 

@@ -409,7 +409,9 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int32_t experts = layer.gate_up.experts;
   const int32_t row_tiles = ceil_div(layer.gate_up.layout.row_blocks, Config::kRowBlocks);
+  int32_t index = 0;  // of the weights thread's first tile
   if (threadIdx.x == 0) {
+    index = atomicAdd(layer.next_tile, 1);  // counters are zero before this kernel starts
     for (uint32_t s = 0; s < Config::kStages; ++s) {
       mbarrier_init(ring.full(s), 2);  // both copying warps, and bytes
       mbarrier_init(ring.empty(s), Config::kConsumers * 32);
@@ -423,12 +425,7 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
   }
   if (!layer.routing_is_input) grid_dependency_wait();
   auto* const tables = reinterpret_cast<int32_t*>(slots + Config::kStages);
-  int32_t index = 0;  // of the weights thread's first tile
-  const TokenTable table(tables, layer.routing, [&] {
-    if (threadIdx.x != 0) return;
-    grid_dependency_wait();  // counters are zero
-    index = atomicAdd(layer.next_tile, 1);
-  });
+  const TokenTable table(tables, layer.routing);
   const Schedule gate_up(tables + table_bytes(layer.routing.tokens, experts) / 4, table.offsets(),
                          experts, row_tiles, Config::kTokens);
 
@@ -451,7 +448,10 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
       }
       __threadfence();  // finalize reads it before it waits
       __syncwarp();
-      if (lane == 0) grid_dependency_launch();
+      if (lane == 0) {
+        grid_dependency_wait();
+        grid_dependency_launch();
+      }
     }
     RingPosition<Config::kStages> at;
     RingPosition<2> done;

@@ -16,13 +16,8 @@ namespace moe4j::cuda {
 
 class TokenTable {
  public:
-  /**
-   * `shared` has table_bytes(). Called by all threads of the block, and calls `meanwhile` while the
-   * ids are on their way.
-   */
-  template <class Meanwhile>
-  __device__ __forceinline__ TokenTable(int32_t* shared, const Routing& routing,
-                                        Meanwhile&& meanwhile)
+  /** `shared` has table_bytes(). Called by all threads of the block. */
+  __device__ __forceinline__ TokenTable(int32_t* shared, const Routing& routing)
       : bits_(reinterpret_cast<uint32_t*>(shared)),
         offsets_(shared + ceil_div(routing.tokens, 32) * routing.experts()),
         experts_(routing.experts()),
@@ -41,7 +36,6 @@ class TokenTable {
       }
     };
     load(thread);
-    meanwhile();
     for (int32_t i = thread; i < words_ * experts_; i += threads) bits_[i] = 0;
     __syncthreads();
     for (int32_t first = thread; first < pairs; first += kInFlight * threads) {
