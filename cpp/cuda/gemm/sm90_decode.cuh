@@ -19,6 +19,8 @@
 // and only then wait for h: memory has no idle time between the kernels. For that both must
 // fit into a multiprocessor side by side.
 //
+// Loops of a few turns are not unrolled: their instructions come from cold memory and run once.
+//
 // Order and number of additions depend on nothing that varies: same inputs, same bits.
 #pragma once
 
@@ -52,6 +54,7 @@ __device__ __forceinline__ int32_t list_experts(const Routing& routing, ChosenEx
   const uint32_t lanes_before = (1u << lane) - 1;
   const auto tokens = static_cast<int32_t>(routing.tokens);
   int32_t count = 0;
+#pragma unroll 1
   for (int32_t first = 0; first < tokens; first += tokens_a_round) {
     const int32_t token = first + in_round;
     const bool is_pair = in_round < tokens_a_round && token < tokens;
@@ -74,6 +77,7 @@ __device__ __forceinline__ int32_t list_experts(const Routing& routing, ChosenEx
     const uint32_t with_expert = __match_any_sync(0xFFFFFFFFu, expert);
     const int leader = __ffs(static_cast<int>(with_expert)) - 1;
     int32_t index = -1;
+#pragma unroll 1
     for (int32_t i = 0; i < count; ++i) {  // earlier rounds'
       if (list[i].expert == expert) index = i;
     }
@@ -118,6 +122,7 @@ struct DecodeRing {
   __device__ __forceinline__ uint32_t extra() const { return barriers + 2 * stages * 8; }
 
   __device__ __forceinline__ void init() const {
+#pragma unroll 1
     for (uint32_t s = 0; s < stages; ++s) {
       mbarrier_init(full(s), 1);  // the producer, and bytes
       mbarrier_init(empty(s), kDecodeConsumers);
@@ -296,6 +301,7 @@ __device__ __forceinline__ void with_share(int32_t tokens, const Function& funct
 
 /** The n-th of the tokens in a mask, or -1. */
 __device__ __forceinline__ int32_t nth_token(uint32_t mask, int n) {
+#pragma unroll 1
   for (; n > 0; --n) mask &= mask - 1;
   return __ffs(static_cast<int>(mask)) - 1;
 }
@@ -348,6 +354,7 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
     if (lane == 0) {
       count = found;
       GateUpChunks chunk(layout, kStageBlocks, found);
+#pragma unroll 1
       for (uint32_t s = 0; s < ring.stages && chunk.valid(); ++s, chunk.advance()) {
         copy_weights(ring, s, chunk, experts, layer.gate_up, layout, 0);
       }
@@ -360,8 +367,10 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
   DecodeRingPosition at;
   if (produces) {
     if (lane != 0) return;
+#pragma unroll 1
     for (uint32_t s = 0; s < ring.stages && chunk.valid(); ++s) chunk.advance();  // on their way
     at.parity = 1;
+#pragma unroll 1
     for (; chunk.valid(); chunk.advance()) {
       if (chunk.near_end(kDecodeLead)) grid_dependency_launch();
       mbarrier_wait(ring.empty(at.stage), at.parity ^ 1);
@@ -446,6 +455,7 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
     if (lane == 0) {
       count = found;
       DownChunks chunk(layout, kStageBlocks, found);
+#pragma unroll 1
       for (uint32_t s = 0; s < ring.stages && chunk.valid(); ++s, chunk.advance()) {
         copy_weights(ring, s, chunk, experts, layer.down, layout, token_bytes(chunk));
       }
@@ -457,6 +467,7 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
     const auto copy_tokens = [&](uint32_t stage, const DownChunks& c) {
       const ChosenExpert& chosen = experts[c.index];
       uint32_t to = shared_address(ring.stage(stage) + parts.tokens);
+#pragma unroll 1
       for (uint32_t left = chosen.tokens; left != 0; left &= left - 1) {
         const int32_t token = __ffs(static_cast<int>(left)) - 1;
         const int64_t pair =
@@ -469,11 +480,13 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
     grid_dependency_wait();
     grid_dependency_launch();
     DownChunks chunk(layout, kStageBlocks, count);
+#pragma unroll 1
     for (uint32_t s = 0; s < ring.stages && chunk.valid(); ++s, chunk.advance()) {
       copy_tokens(s, chunk);  // their weights are on their way
     }
     DecodeRingPosition at;
     at.parity = 1;
+#pragma unroll 1
     for (; chunk.valid(); chunk.advance()) {
       mbarrier_wait(ring.empty(at.stage), at.parity ^ 1);
       copy_weights(ring, at.stage, chunk, experts, layer.down, layout, token_bytes(chunk));
@@ -483,9 +496,11 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
     return;
   }
 
+#pragma unroll 1
   for (int32_t i = static_cast<int32_t>(threadIdx.x); i < count; i += kDecodeConsumers) {
     experts[i].scale = layer.epilogue.scalars[experts[i].expert].down;
   }
+#pragma unroll 1
   for (int32_t i = static_cast<int32_t>(threadIdx.x); i < outputs; i += kDecodeConsumers) {
     const int32_t token = i / rows;
     const int32_t feature = first_row + i % rows;
@@ -509,6 +524,7 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
   const int strip = warp;
   // This warp's sums of 16 rows; strip rows g and g + 8 are features 2g and 2g + 1.
   auto* own = reinterpret_cast<float2*>(shared + parts.own) + warp * tokens * 8;
+#pragma unroll 1
   for (int32_t i = lane; i < tokens * 8; i += 32) own[i] = make_float2(0.0f, 0.0f);
   __syncwarp();
   DecodeRingPosition at;
@@ -542,6 +558,7 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
   }
 
   // To the block that has these features.
+#pragma unroll 1
   for (int32_t i = lane; i < tokens * 8; i += 32) {
     const int32_t row = strip * kStripRows + i % 8 * 2;
     const auto owner = static_cast<uint32_t>(row / rows);
@@ -550,6 +567,7 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
                         cluster_address(ring.extra(), owner));
   }
   mbarrier_wait(ring.extra(), 0);
+#pragma unroll 1
   for (int32_t i = static_cast<int32_t>(threadIdx.x); i < outputs; i += kDecodeConsumers) {
     float sum = base[i];
     for (int32_t part = 0; part < blocks; ++part) sum += sums[part * outputs + i];
