@@ -41,6 +41,9 @@ struct Routing {
   MOE4J_HOST_DEVICE int32_t experts() const { return local_experts + shared; }
 };
 
+/** Each GEMM's, for two kernels. */
+inline constexpr int32_t kTileCounters = 4;
+
 /** Where (token, slot) pairs went: rows ordered by expert, then token, without gaps. */
 struct Permutation {
   int32_t* offsets;      // [experts + 1] first row of each expert
@@ -48,7 +51,7 @@ struct Permutation {
   int32_t* row_storage;  // [rows] its row in TiledRows
   int32_t* row_pair;     // [rows] token * slots + slot
   int32_t* pair_row;     // [T * slots], -1 where the slot contributes nothing
-  int32_t* next_tiles;   // [2] zeroed for GroupedGemm::next_tile of GEMM1 and GEMM2
+  int32_t* next_tiles;   // [kTileCounters] zeroed for GroupedGemm::next_tile
 };
 
 /**
@@ -101,15 +104,32 @@ struct Epilogue {
   bool output_f32;
 };
 
+/**
+ * How experts' tokens are cut into tiles of at most max_tokens, and which of these a kernel does:
+ * two kernels may share a GEMM.
+ */
+struct TokenTiles {
+  int32_t max_tokens;
+  int32_t above;  // tiles of more tokens than this, ...
+  int32_t up_to;  // ... and of no more than this: multiples of 8, like tiles
+};
+
+MOE4J_HOST_DEVICE constexpr TokenTiles all_tiles(int32_t max_tokens) {
+  return {max_tokens, 0, max_tokens};
+}
+
 /** One grouped matrix multiplication: for each expert, weights times that expert's tokens. */
 struct GroupedGemm {
   const uint8_t* weights;
   WeightLayout layout;
   int32_t experts;
   const int32_t* offsets;  // [experts + 1]
+  TokenTiles tiles;
   TiledRows tokens;
   const float* token_scales;  // FP8: [storage rows]
-  int32_t* next_tile;  // 0 at first: counts tiles drawn beyond each block's first; sm90_grouped
+  // Of sm90_grouped alone:
+  int32_t* next_tile;  // 0 at first: counts tiles drawn beyond each block's first
+  bool alongside;      // the kernel before does other tiles of this GEMM
   Epilogue epilogue;
 };
 

@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
          e += static_cast<int32_t>(blockDim.x)) {
       out.offsets[e] = maps.totals[e];
     }
-    if (threadIdx.x < 2) out.next_tiles[threadIdx.x] = 0;
+    if (threadIdx.x < kTileCounters) out.next_tiles[threadIdx.x] = 0;
   }
   if (token >= routing.tokens) return;
   const uint32_t word = threadIdx.x / 32 * static_cast<uint32_t>(maps.experts);

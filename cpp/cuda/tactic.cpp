@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <initializer_list>
+#include <string_view>
 
 #include "cuda/gemm/decode_limits.hpp"
 #include "cuda/gemm/narrow_limits.hpp"
@@ -19,41 +20,78 @@ constexpr int32_t last_of(std::initializer_list<int32_t> values) { return *(valu
 
 constexpr Tactic kRows[] = {
 #define MOE4J_SM80_GROUPED(name, tokens, warps, strips, ...) \
-  {name, Family::kSm80Grouped, 0, tokens, (warps) * (strips)*kStripRows, 1, 0, 0},
-#define MOE4J_DECODE(name, split) {name, Family::kDecode, 0, kDecodeTokens, 0, split, 0, 0},
+  {name, Family::kSm80Grouped, 0, tokens, (warps) * (strips)*kStripRows, 1, 0, 0, -1},
+#define MOE4J_DECODE(name, split) {name, Family::kDecode, 0, kDecodeTokens, 0, split, 0, 0, -1},
 #include "tactics/sm80.def"
 #define MOE4J_SM90_GROUPED(name, blocks, warpgroups, stage_blocks, stages, ...) \
-  {name, Family::kSm90Grouped, 0, last_of({__VA_ARGS__}), (warpgroups)*kTileRows, 1, 0, 0},
+  {name, Family::kSm90Grouped, 0, last_of({__VA_ARGS__}), (warpgroups)*kTileRows, 1, 0, 0, -1},
 #include "tactics/sm90.def"
-#define MOE4J_SM90_FP8(name, blocks, consumers, stages, ...) \
-  {name, Family::kSm90Fp8, 0, last_of({__VA_ARGS__}), (consumers)*kTileRows, 1, 0, 0},
+#define MOE4J_SM90_FP8(name, blocks, consumers, stage_blocks, stages, ...) \
+  {name, Family::kSm90Fp8, 0, last_of({__VA_ARGS__}), (consumers)*kTileRows, 1, 0, 0, -1},
 #include "tactics/sm90_fp8.def"
 #define MOE4J_SM90_NARROW(name, tokens, row_blocks, ...) \
-  {name, Family::kSm90Narrow, 0, tokens, (row_blocks)*kTileRows, 1, 0, 0},
+  {name, Family::kSm90Narrow, 0, tokens, (row_blocks)*kTileRows, 1, 0, 0, -1},
 #include "tactics/sm90_narrow.def"
 #define MOE4J_SM90_DECODE(name, blocks, stages) \
-  {name, Family::kSm90Decode, 0, kDecodeTokens, 0, 1, blocks, stages},
+  {name, Family::kSm90Decode, 0, kDecodeTokens, 0, 1, blocks, stages, -1},
 #include "tactics/sm90_decode.def"
 };
-constexpr int32_t kCount = sizeof(kRows) / sizeof(kRows[0]);
+constexpr int32_t kSingles = sizeof(kRows) / sizeof(kRows[0]);
 
-/** The table, with each family's rows counted. */
-constexpr std::array<Tactic, kCount> number_rows() {
+/** Two tactics whose kernels share each GEMM. */
+struct Pair {
+  std::string_view name;
+  std::string_view wide;
+  std::string_view narrow;
+};
+constexpr Pair kPairs[] = {
+#define MOE4J_SM90_PAIR(wide, narrow) {wide "+" narrow, wide, narrow},
+#include "tactics/sm90_pairs.def"
+};
+constexpr int32_t kCount = kSingles + sizeof(kPairs) / sizeof(kPairs[0]);
+
+/** The row of this name. */
+constexpr int32_t row_of(std::string_view name) {
+  int32_t row = 0;
+  while (kRows[row].name != name) ++row;
+  return row;
+}
+
+/** The table: rows, with those of each family counted, then pairs. */
+constexpr std::array<Tactic, kCount> make_table() {
   std::array<Tactic, kCount> table = {};
   int32_t next[static_cast<int>(Family::kSm90Decode) + 1] = {};
-  for (int32_t i = 0; i < kCount; ++i) {
-    table[i] = kRows[i];
-    table[i].row = next[static_cast<int>(kRows[i].family)]++;
+  int32_t count = 0;
+  for (const Tactic& row : kRows) {
+    table[count] = row;
+    table[count++].row = next[static_cast<int>(row.family)]++;
+  }
+  for (const Pair& pair : kPairs) {
+    table[count] = table[row_of(pair.wide)];
+    table[count].name = pair.name.data();
+    table[count++].narrower = row_of(pair.narrow);
   }
   return table;
 }
-constexpr std::array<Tactic, kCount> kTable = number_rows();
+constexpr std::array<Tactic, kCount> kTable = make_table();
 
 int32_t first_of(Family family, int32_t min_tokens) {
   for (int32_t i = 0; i < kCount; ++i) {
     if (kTable[i].family == family && kTable[i].tokens >= min_tokens) return i;
   }
   return first_of(family, 0);
+}
+
+/** The pair whose narrower kernels have a tile of this many tokens: suits skewed routing as well.
+ */
+int32_t pair_of(Family family, int32_t narrower_tokens) {
+  for (int32_t i = 0; i < kCount; ++i) {
+    const int32_t narrower = kTable[i].narrower;
+    if (kTable[i].family == family && narrower >= 0 && kTable[narrower].tokens == narrower_tokens) {
+      return i;
+    }
+  }
+  return first_of(family, narrower_tokens);
 }
 
 }  // namespace
@@ -107,10 +145,9 @@ int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens, int32_t com
                        bool fp8) noexcept {
   const int64_t per_expert = ceil_div(tokens * desc.top_k, desc.num_experts);
   if (fp8) {
-    return first_of(Family::kSm90Fp8, per_expert <= 2    ? 16
-                                      : per_expert <= 18 ? 32
-                                      : per_expert <= 48 ? 64
-                                                         : 160);
+    return per_expert <= 2    ? first_of(Family::kSm90Fp8, 16)
+           : per_expert <= 18 ? first_of(Family::kSm90Fp8, 32)
+                              : pair_of(Family::kSm90Fp8, 64);
   }
   const bool hopper = family_runs_on(Family::kSm90Grouped, compute_capability);
   // Few bytes: the two kernels of decode save more than the others gain. (Elsewhere mma.sync is all
@@ -130,12 +167,11 @@ int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens, int32_t com
   if (narrow_suits(desc, tokens) && per_expert <= 24) {
     return first_of(Family::kSm90Narrow, tokens <= 8 ? 8 : per_expert <= 8 ? 16 : 32);
   }
-  return first_of(Family::kSm90Grouped, per_expert <= 2     ? 16
-                                        : per_expert <= 18  ? 32
-                                        : per_expert <= 48  ? 64
-                                        : per_expert <= 80  ? 96
-                                        : per_expert <= 400 ? 160
-                                                            : 256);
+  return per_expert <= 2     ? first_of(Family::kSm90Grouped, 16)
+         : per_expert <= 18  ? first_of(Family::kSm90Grouped, 32)
+         : per_expert <= 40  ? pair_of(Family::kSm90Grouped, 48)
+         : per_expert <= 400 ? pair_of(Family::kSm90Grouped, 80)
+                             : first_of(Family::kSm90Grouped, 256);
 }
 
 namespace {

@@ -69,7 +69,7 @@ Workspace carve(const moe4j_layer_desc& desc, bool fp8, int64_t tokens, void* me
   take(w.permutation.row_storage, rows);
   take(w.permutation.row_pair, rows);
   take(w.permutation.pair_row, pairs);
-  take(w.permutation.next_tiles, 2);
+  take(w.permutation.next_tiles, kTileCounters);
   const auto take_tiled = [&](TiledRows& tiled, int64_t k, int64_t min_elements) {
     tiled.capacity = capacity;
     take(tiled.data, std::max(capacity * round_up(k, kTileK), min_elements) * 2);
@@ -402,7 +402,7 @@ class FusedMoe {
     gemm.experts = layer_.experts();
     gemm.offsets = workspace_.permutation.offsets;
     gemm.tokens = workspace_.h;
-    gemm.next_tile = workspace_.permutation.next_tiles + 1;
+    gemm.next_tile = workspace_.permutation.next_tiles + kTileCounters / 2;
     gemm.epilogue.scalars = layer_.scalars();
     gemm.epilogue.features = desc_.hidden_size;
     gemm.epilogue.activation_scale = 1.0f;
@@ -413,7 +413,22 @@ class FusedMoe {
     return gemm;
   }
 
-  void grouped(int32_t id, Projection projection, const GroupedGemm& gemm) {
+  void grouped(int32_t id, Projection projection, GroupedGemm gemm) {
+    const Tactic& chosen = tactic(id);
+    gemm.tiles = all_tiles(chosen.tokens);
+    if (chosen.narrower < 0) {
+      grouped_kernel(id, projection, gemm);
+      return;
+    }
+    GroupedGemm narrow = gemm;
+    gemm.tiles.above = narrow.tiles.up_to = tactic(chosen.narrower).tokens;
+    ++narrow.next_tile;
+    narrow.alongside = true;
+    grouped_kernel(id, projection, gemm);
+    grouped_kernel(chosen.narrower, projection, narrow);
+  }
+
+  void grouped_kernel(int32_t id, Projection projection, const GroupedGemm& gemm) {
     const Tactic& chosen = tactic(id);
     const GroupedInstance instance = grouped_instance(chosen, desc_.weight_format, projection);
     chain_.launch(chosen.name, instance.kernel, dim3(blocks_for(id, projection, gemm)),

@@ -25,9 +25,10 @@ class LaunchPlan {
     return grouped_blocks_[static_cast<size_t>(tactic)][projection == Projection::kDown];
   }
   /** Whether the device has the shared memory that a grouped tactic needs for this layer. */
-  bool holds_grouped(int32_t tactic) const {
-    return grouped_blocks(tactic, Projection::kGateUp) > 0 &&
-           grouped_blocks(tactic, Projection::kDown) > 0;
+  bool holds_grouped(int32_t id) const {
+    const int32_t narrower = tactic(id).narrower;
+    return grouped_blocks(id, Projection::kGateUp) > 0 &&
+           grouped_blocks(id, Projection::kDown) > 0 && (narrower < 0 || holds_grouped(narrower));
   }
   int32_t narrow_blocks(int32_t tactic, int64_t tokens) const {
     return narrow_blocks_[static_cast<size_t>(tactic)][static_cast<size_t>((tokens - 1) / 32)];

@@ -1,8 +1,9 @@
 // Which part of a grouped GEMM a block works on, decided on the device from the row offsets of the
 // experts: the host never learns them.
 //
-// An expert with c tokens has ceil(c / max_tokens) token tiles of nearly equal size. Work items are
-// ordered by expert, row tile, token tile: blocks that run at the same time share weights in L2.
+// An expert with c tokens has ceil(c / max_tokens) token tiles of nearly equal size (TokenTiles).
+// Work items are ordered by expert, row tile, token tile: blocks that run at the same time share
+// weights in L2.
 #pragma once
 
 #include <cstdint>
@@ -27,11 +28,13 @@ class Schedule {
 
   /** `shared` has schedule_bytes(). Called by all threads of the block. */
   __device__ Schedule(int32_t* shared, const int32_t* offsets, int32_t experts, int32_t row_tiles,
-                      int32_t max_tokens)
+                      const TokenTiles tiles)
       : first_tile_(shared), offsets_(offsets), experts_(experts), row_tiles_(row_tiles) {
     for (int32_t e = static_cast<int32_t>(threadIdx.x); e < experts;
          e += static_cast<int32_t>(blockDim.x)) {
-      shared[e] = (offsets[e + 1] - offsets[e] + max_tokens - 1) / max_tokens;
+      const int32_t count = offsets[e + 1] - offsets[e];
+      const int32_t parts = (count + tiles.max_tokens - 1) / tiles.max_tokens;
+      shared[e] = count > tiles.above * parts && count <= tiles.up_to * parts ? parts : 0;
     }
     exclusive_scan(shared, experts);
     size_ = shared[experts] * row_tiles;

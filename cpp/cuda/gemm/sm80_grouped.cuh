@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(Config::kThreads,
   const Schedule schedule(
       reinterpret_cast<int32_t*>(shared + Config::kStages * Config::kStageBytes), gemm.offsets,
       gemm.experts, ceil_div(gemm.layout.row_blocks * kTileRows, Config::kRowTile),
-      Config::kTokens);
+      all_tiles(Config::kTokens));
 
   // A warp's strips lie in one tile of 64 rows: kStrips divides 4.
   const int first_strip = warp * Config::kStrips;

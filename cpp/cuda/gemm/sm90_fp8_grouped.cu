@@ -6,8 +6,7 @@ namespace moe4j::cuda {
 
 template <Projection kProjection>
 GroupedInstance sm90_fp8_grouped_instance(int row) {
-#define MOE4J_SM90_FP8(name, blocks, consumers, stages, ...) \
-  sm90_instance<kProjection, Sm90Config<Fp8Operand, blocks, consumers, 2, stages, __VA_ARGS__>>(),
+#define MOE4J_SM90_FP8(name, ...) sm90_instance<kProjection, Sm90Config<Fp8Operand, __VA_ARGS__>>(),
   static const GroupedInstance instances[] = {
 #include "tactics/sm90_fp8.def"
   };

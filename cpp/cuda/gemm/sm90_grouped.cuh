@@ -78,15 +78,14 @@ struct Sm90Config {
   }();
   static constexpr int kConsumers = kConsumers_;  // warpgroups, of 64 rows each
   static constexpr int kThreads = (kConsumers + 1) * 128;
-  // What setmaxnreg hands out after the launch, which gave all threads as many.
-  static constexpr int kProducerRegisters = kBlocks == 1 && kConsumers == 2 ? 40 : 32;
-  static constexpr int kConsumerRegisters = kBlocks == 2 ? 104 : kConsumers == 2 ? 232 : 160;
+  // A block is launched with as many registers for all threads; setmaxnreg then gives the producer
+  // about 32 and consumers all others, in eights.
   static constexpr int kLaunchRegisters = 65536 / (kBlocks * kThreads) / 8 * 8;
+  static constexpr int kWarpgroupRegisters = (kConsumers + 1) * kLaunchRegisters;  // of all
+  static constexpr int kConsumerRegisters = (kWarpgroupRegisters - 32) / kConsumers / 8 * 8;
+  static constexpr int kProducerRegisters = kWarpgroupRegisters - kConsumers * kConsumerRegisters;
 
   static_assert(((kSizes_ % 8 == 0) && ...), "main loops have a multiple of 8 columns");
-  static_assert(kProducerRegisters + kConsumers * kConsumerRegisters <=
-                    (kConsumers + 1) * kLaunchRegisters,
-                "a block has the registers that it was launched with");
 
   // BF16 weights are four times as large: the ring gets fewer and shorter stages, at least two.
   static constexpr int kStageTiles =  // of 64 K a stage
@@ -313,7 +312,7 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<Config>& ring,
           multiply(a[1], tokens + 64);
           tokens += Config::kTokenBlockBytes;
         } else {
-          static_assert(Config::kStageTiles == 2, "the rest is the first half of a block");
+          tokens += tile % 2 == 0 ? 64 : Config::kTokenBlockBytes - 64;
         }
         wgmma_wait<0>();
         pin(a[0]);
@@ -399,18 +398,23 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
   // The producer, and bytes; each consumer thread.
   if (threadIdx.x == 0) ring.initialize(1, Config::kConsumers * 128);
 
-  // GEMM1 may follow close on the kernels that made the offsets; when GEMM2 starts they are old.
-  if (kProjection == Projection::kGateUp) grid_dependency_wait();
+  // GEMM1 may follow close on the kernels that made the offsets; when GEMM2 starts they are old. A
+  // kernel that does other tiles of the same GEMM needs nothing of the one before, which has waited
+  // for all others: its blocks start where that one's have left.
+  if (kProjection == Projection::kGateUp && !gemm.alongside) grid_dependency_wait();
   const Schedule schedule(reinterpret_cast<int32_t*>(items + Config::kWorkItems), gemm.offsets,
                           gemm.experts, ceil_div(gemm.layout.row_blocks, Config::kConsumers),
-                          Config::kMaxTokens);
-  if (kProjection == Projection::kDown) grid_dependency_wait();
+                          gemm.tiles);
+  if (kProjection == Projection::kDown && !gemm.alongside) grid_dependency_wait();
   grid_dependency_launch();
 
   const int warpgroup = static_cast<int>(threadIdx.x) / 128 - 1;
   if (warpgroup < 0) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Config::kProducerRegisters));
-    if (threadIdx.x == 0) sm90_produce(gemm, schedule, ring);
+    if (threadIdx.x == 0) {
+      sm90_produce(gemm, schedule, ring);
+      if (gemm.alongside) grid_dependency_wait();  // whoever waits for this kernel waits for both
+    }
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Config::kConsumerRegisters));
     const Sm90Addresses<Config> addresses(ring, warpgroup);

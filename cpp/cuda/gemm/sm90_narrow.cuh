@@ -427,7 +427,7 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
   auto* const tables = reinterpret_cast<int32_t*>(slots + Config::kStages);
   const TokenTable table(tables, layer.routing);
   const Schedule gate_up(tables + table_bytes(layer.routing.tokens, experts) / 4, table.offsets(),
-                         experts, row_tiles, Config::kTokens);
+                         experts, row_tiles, all_tiles(Config::kTokens));
 
   if (warp == 0) {
     const NarrowSchedule schedule(gate_up,

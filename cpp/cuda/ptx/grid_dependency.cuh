@@ -2,7 +2,9 @@
 //
 // Every kernel of a launch calls wait() before it reads what an earlier kernel wrote, and
 // launch_dependents() only after wait(): so a kernel that has started may read, even before its own
-// wait(), whatever the kernel before the previous one wrote.
+// wait(), whatever the kernel before the previous one wrote. The exception is the second of two
+// kernels that share a GEMM: it waits at its end, so the next one may start while the first still
+// writes, and reads nothing of either before its own wait().
 #pragma once
 
 namespace moe4j::cuda {

@@ -110,7 +110,7 @@ class FusedMoeCuda : public CudaTest {
 
   void TearDown() override {
     for (const auto& [tactic, error] : worst_) {
-      std::printf("             %-34s worst relative L2 %.2e\n", tactic.c_str(), error);
+      std::printf("             %-58s worst relative L2 %.2e\n", tactic.c_str(), error);
     }
   }
 

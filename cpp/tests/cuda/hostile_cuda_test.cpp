@@ -129,6 +129,29 @@ TEST_F(HostileCuda, AllTokensMayChooseOneExpert) {
   }
 }
 
+/** Tiles of all widths in one launch, which kernels of a tactic may share: 10 to 800 tokens. */
+TEST_F(HostileCuda, SomeExpertsMayBeFarMorePopular) {
+  Random random(24);
+  constexpr int64_t kTokens = 2000;
+  constexpr int32_t kExperts = 40;
+  for (const auto& [weight_format, activation_format] :
+       {std::pair{MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16},
+        std::pair{MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_BF16},
+        std::pair{MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_FP8_PER_TOKEN},
+        std::pair{MOE4J_FORMAT_BF16, MOE4J_FORMAT_BF16}}) {
+    const RandomLayer drawn =
+        sized_layer(random, weight_format, activation_format, MOE4J_SWIGLU, 448, 192, kExperts, 1);
+    const RandomInputs inputs(random, drawn, kTokens);
+    std::vector<int32_t> ids;
+    for (int64_t t = 0; t < kTokens; ++t) {
+      const double u = random.real(0, 1);
+      ids.push_back(std::min(static_cast<int32_t>(kExperts * u * u * u * u), kExperts - 1));
+    }
+    const std::vector<float> weights(static_cast<size_t>(kTokens), 0.5f);
+    expect_oracle_output(drawn, with_routing(inputs.args, ids, weights));
+  }
+}
+
 /** Another device holds every expert that was chosen: this one adds nothing. */
 TEST_F(HostileCuda, AllExpertsMayBeElsewhere) {
   Random random(20);
