@@ -219,6 +219,7 @@ TEST_F(DeterminismCuda, LaunchesAndReplaysKeepNoDeviceMemory) {
   const auto turn = [&](int32_t tactic) {
     const CapturedLaunch graph(run, tactic);
     graph.replay();
+    check(cudaDeviceSynchronize());  // both use one workspace
     run.launch(tactic);
     check(cudaDeviceSynchronize());
   };
