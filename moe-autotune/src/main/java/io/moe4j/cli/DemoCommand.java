@@ -36,7 +36,7 @@ final class DemoCommand implements Callable<Integer> {
   private static final double TOLERANCE = 4e-3;
 
   private static final double TIMING_SECONDS = 24;
-  private static final int MOST_REPETITIONS = 20;
+  private static final int MOST_ROUNDS = 200;
   private static final long SEED = 20;
 
   @Mixin private OutputOptions output;
@@ -96,19 +96,23 @@ final class DemoCommand implements Callable<Integer> {
       checkRouting(expected, run.topkIds());
       long weightBytes = weightBytes(run.topkIds());
       List<Tactic> tactics = block.routed().tactics(tokens);
-      double budget = TIMING_SECONDS / TOKENS.length / tactics.size();
+      double[] errors = new double[tactics.size()];
+      for (int i = 0; i < errors.length; i++) {
+        run.runRouted(tactics.get(i));
+        errors[i] = largestError(expected, run.output());
+      }
+      double[] seconds = medianSeconds(run, tactics, TIMING_SECONDS / TOKENS.length);
       List<DemoReport.Timing> timings = new ArrayList<>();
-      for (Tactic tactic : tactics) {
-        double seconds = medianSeconds(() -> run.runRouted(tactic), budget);
+      for (int i = 0; i < errors.length; i++) {
         timings.add(
             new DemoReport.Timing(
-                tactic.name(),
+                tactics.get(i).name(),
                 tokens,
-                tactic.equals(selected),
-                seconds,
-                weightBytes / seconds / 1e9,
+                tactics.get(i).equals(selected),
+                seconds[i],
+                weightBytes / seconds[i] / 1e9,
                 expected.size(),
-                largestError(expected, run.output())));
+                errors[i]));
       }
       return timings;
     }
@@ -171,20 +175,26 @@ final class DemoCommand implements Callable<Integer> {
     return active * DemoCheckpoint.expertBytes();
   }
 
-  /** Median of as many repetitions as the budget allows, after one to warm up. */
-  private static double medianSeconds(Runnable run, double budget) {
-    double[] seconds = new double[MOST_REPETITIONS];
+  /**
+   * The median of each tactic, of as many rounds as the budget allows. All take turns: what the
+   * machine does beside it, such as compiling Java, is no tactic's own.
+   */
+  private static double[] medianSeconds(BlockRun run, List<Tactic> tactics, double budget) {
+    double[][] seconds = new double[tactics.size()][MOST_ROUNDS];
     long start = System.nanoTime();
-    run.run();
-    double first = secondsSince(start);
-    int count = 0;
-    while (count < MOST_REPETITIONS && (secondsSince(start) + first < budget || count == 0)) {
-      long begin = System.nanoTime();
-      run.run();
-      seconds[count++] = secondsSince(begin);
-    }
-    Arrays.sort(seconds, 0, count);
-    return seconds[count / 2];
+    int rounds = 0;
+    do {
+      for (int i = 0; i < seconds.length; i++) {
+        long begin = System.nanoTime();
+        run.runRouted(tactics.get(i));
+        seconds[i][rounds] = secondsSince(begin);
+      }
+      rounds++;
+    } while (rounds < MOST_ROUNDS && secondsSince(start) * (rounds + 1) / rounds < budget);
+    int taken = rounds;
+    return Arrays.stream(seconds)
+        .mapToDouble(of -> Arrays.stream(of, 0, taken).sorted().toArray()[taken / 2])
+        .toArray();
   }
 
   private static double secondsSince(long start) {
