@@ -24,32 +24,33 @@ constexpr int64_t vector_stride(ActivationLayout layout, int64_t k) {
   return (ceil_div(chunks(k) * chunk_token_bytes(layout), 64) | 1) * 64;
 }
 
-struct F32Vector {
+struct F32Element {
   using Type = float;
   static float from_f32(float value) { return value; }
   static float from_bf16(uint16_t bits) { return bf16_to_f32(bits); }
-  static void store(const Kernels&, uint8_t* vector, int64_t first, int64_t length,
-                    const float* values) noexcept {
-    std::memcpy(reinterpret_cast<float*>(vector) + first, values,
-                static_cast<size_t>(length) * sizeof(*values));
-  }
 };
 
-struct Bf16Vector {
+struct Bf16Element {
   using Type = uint16_t;
   static uint16_t from_f32(float value) { return f32_to_bf16(value); }
   static uint16_t from_bf16(uint16_t bits) { return bits; }
+};
+
+/** Elements as they are. */
+template <class Element>
+struct PlainVector : Element {
+  using Type = typename Element::Type;
   static void store(const Kernels&, uint8_t* vector, int64_t first, int64_t length,
-                    const uint16_t* values) noexcept {
-    std::memcpy(reinterpret_cast<uint16_t*>(vector) + first, values,
+                    const Type* values) noexcept {
+    std::memcpy(reinterpret_cast<Type*>(vector) + first, values,
                 static_cast<size_t>(length) * sizeof(*values));
   }
 };
 
-struct Int8Vector {
-  using Type = float;
-  static float from_f32(float value) { return value; }
-  static float from_bf16(uint16_t bits) { return bf16_to_f32(bits); }
+using F32Vector = PlainVector<F32Element>;
+using Bf16Vector = PlainVector<Bf16Element>;
+
+struct Int8Vector : F32Element {
   static void store(const Kernels& kernels, uint8_t* vector, int64_t first, int64_t,
                     const float* values) noexcept {
     kernels.quantize_int8(values, reinterpret_cast<Int8Chunk*>(vector) + first / kChunkK);

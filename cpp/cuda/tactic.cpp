@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <initializer_list>
 #include <string_view>
 
 #include "cuda/gemm/decode_limits.hpp"
@@ -16,24 +15,22 @@ namespace {
 /** Raised when kernels change enough that tunings of older ones mislead. */
 constexpr uint64_t kTacticVersion = 3;
 
-constexpr int32_t last_of(std::initializer_list<int32_t> values) { return *(values.end() - 1); }
-
 constexpr Tactic kRows[] = {
 #define MOE4J_SM80_GROUPED(name, tokens, warps, strips, ...) \
-  {name, Family::kSm80Grouped, 0, tokens, (warps) * (strips)*kStripRows, 1, 0, 0, -1},
-#define MOE4J_DECODE(name, split) {name, Family::kDecode, 0, kDecodeTokens, 0, split, 0, 0, -1},
+  {name, Family::kSm80Grouped, 0, tokens, (warps) * (strips)*kStripRows, 1, 0, 0},
+#define MOE4J_DECODE(name, split) {name, Family::kDecode, 0, kDecodeTokens, 0, split, 0, 0},
 #include "tactics/sm80.def"
 #define MOE4J_SM90_GROUPED(name, blocks, warpgroups, stage_blocks, stages, ...) \
-  {name, Family::kSm90Grouped, 0, last_of({__VA_ARGS__}), (warpgroups)*kTileRows, 1, 0, 0, -1},
+  {name, Family::kSm90Grouped, 0, token_tile({__VA_ARGS__}), (warpgroups)*kTileRows, 1, 0, 0},
 #include "tactics/sm90.def"
 #define MOE4J_SM90_FP8(name, blocks, consumers, stage_blocks, stages, ...) \
-  {name, Family::kSm90Fp8, 0, last_of({__VA_ARGS__}), (consumers)*kTileRows, 1, 0, 0, -1},
+  {name, Family::kSm90Fp8, 0, token_tile({__VA_ARGS__}), (consumers)*kTileRows, 1, 0, 0},
 #include "tactics/sm90_fp8.def"
 #define MOE4J_SM90_NARROW(name, tokens, row_blocks, ...) \
-  {name, Family::kSm90Narrow, 0, tokens, (row_blocks)*kTileRows, 1, 0, 0, -1},
+  {name, Family::kSm90Narrow, 0, tokens, (row_blocks)*kTileRows, 1, 0, 0},
 #include "tactics/sm90_narrow.def"
 #define MOE4J_SM90_DECODE(name, blocks, stages) \
-  {name, Family::kSm90Decode, 0, kDecodeTokens, 0, 1, blocks, stages, -1},
+  {name, Family::kSm90Decode, 0, kDecodeTokens, 0, 1, blocks, stages},
 #include "tactics/sm90_decode.def"
 };
 constexpr int32_t kSingles = sizeof(kRows) / sizeof(kRows[0]);

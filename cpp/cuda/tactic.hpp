@@ -14,13 +14,13 @@ enum class Family { kSm80Grouped, kSm90Grouped, kSm90Fp8, kSm90Narrow, kDecode, 
 struct Tactic {
   const char* name;
   Family family;
-  int32_t row;       // of its family, in its file
-  int32_t tokens;    // the token tile
-  int32_t rows;      // of weights a tile; 0 for decode
-  int32_t split;     // of K, decode only
-  int32_t blocks;    // of GEMM1, a multiprocessor; Hopper's decode kernels only
-  int32_t stages;    // of their rings
-  int32_t narrower;  // the tactic whose kernels take the token tiles that fit them, or -1
+  int32_t row;            // of its family, in its file
+  int32_t tokens;         // the token tile
+  int32_t rows;           // of weights a tile; 0 for decode
+  int32_t split;          // of K, decode only
+  int32_t blocks;         // of GEMM1, a multiprocessor; Hopper's decode kernels only
+  int32_t stages;         // of their rings
+  int32_t narrower = -1;  // the tactic whose kernels take the token tiles that fit them, or -1
 };
 
 /** Ids are 0..num_tactics() - 1. */

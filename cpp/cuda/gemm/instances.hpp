@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 
 #include "cuda/arguments.hpp"
 
@@ -12,6 +13,9 @@ namespace moe4j::cuda {
 using GroupedKernel = void (*)(const GroupedGemm);
 using NarrowKernel = void (*)(const NarrowLayer);
 using DecodeKernel = void (*)(const DecodeLayer);
+
+/** The token tile of a kernel with main loops of these columns, ascending. */
+constexpr int32_t token_tile(std::initializer_list<int32_t> sizes) { return *(sizes.end() - 1); }
 
 /** How a grouped kernel is launched. */
 struct GroupedInstance {

@@ -71,11 +71,7 @@ struct Sm90Config {
   static constexpr int kBlocks = kBf16Weights ? 1 : kBlocks_;
   using Sizes = std::integer_sequence<int, kSizes_...>;  // columns of the main loops, ascending
 
-  static constexpr int kMaxTokens = [] {
-    int last = 0;
-    ((last = kSizes_), ...);
-    return last;
-  }();
+  static constexpr int kMaxTokens = token_tile({kSizes_...});
   static constexpr int kConsumers = kConsumers_;  // warpgroups, of 64 rows each
   static constexpr int kThreads = (kConsumers + 1) * 128;
   // A block is launched with as many registers for all threads; setmaxnreg then gives the producer
