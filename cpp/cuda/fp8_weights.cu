@@ -48,7 +48,7 @@ __device__ bool has_codes(const uint8_t* tile, const StripRow& row, int block) {
       any |= registers[row.half] | registers[row.half + 2];
     }
   }
-  return (any & kCodeBits & ~0x80008000u) != 0;
+  return (any & ~0x80008000u) != 0;
 }
 
 /** Block = 64 rows of one expert; thread = row and block of 32 K. Zeroes `fits` if a row cannot. */
@@ -79,11 +79,12 @@ __global__ void __launch_bounds__(kThreads)
 
 /** The word of row g (half 0) or g + 8 of 32 K, from the two words of 16 K each. */
 __device__ uint32_t pack_word(uint32_t lower, uint32_t upper, int half) {
+  uint32_t registers[2][4];
+  unpack_fp4(lower, registers[0]);
+  unpack_fp4(upper, registers[1]);
   uint32_t packed = 0;
   for (int i = 0; i < 8; ++i) {
-    uint32_t registers[4];
-    unpack_fp4(i < 4 ? lower : upper, registers);
-    const uint32_t code = registers[half + i / 2 % 2 * 2] >> (i % 2 * 16);  // element k or k + 8
+    const uint32_t code = registers[i / 4][half + i / 2 % 2 * 2] >> (i % 2 * 16);  // k or k + 8
     packed |= (code >> 6 & 7) << (4 * i) | (code >> 15 & 1)
                                                << (i < 4 ? 8 * i + 7 : 8 * (i - 4) + 3);
   }
