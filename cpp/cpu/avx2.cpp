@@ -94,13 +94,13 @@ struct Decoder {
   }
 };
 
-/** Asks for this pass' share of the chunk that lies a slab ahead. */
+/** Asks for this pass' share of the chunk that lies kPrefetchChunks ahead. */
 template <int64_t kChunkBytes>
 void prefetch(const uint8_t* chunk, int pass) {
-  const uint8_t* ahead = chunk + kSlabChunks * kChunkBytes;
+  const uint8_t* ahead = chunk + kPrefetchChunks * kChunkBytes;
 #pragma GCC unroll 8
   for (int64_t line = pass * 64; line < kChunkBytes; line += kPasses * 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T1);
   }
 }
 

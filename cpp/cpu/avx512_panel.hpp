@@ -38,8 +38,6 @@ constexpr int kHalves = kPanelRows / kLanes;
 constexpr int kWideTokens = 2;
 /** Chunks of K that stay in the L1 cache, elements of a tile of tokens included. */
 constexpr int64_t kSlabChunks = 8;
-/** How far ahead of the multiplications codes are asked for. */
-constexpr int64_t kPrefetchChunks = 6;
 
 /** The values of E2M1's 16 codes: a table for kernels that multiply F32. */
 alignas(64) constexpr float kE2m1AsF32[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,
@@ -67,14 +65,16 @@ struct Mxfp4 {
   }
 };
 
-/** Asks for every kStep-th line of a chunk. The two passes over the halves of a panel need that:
- * each skips lines, which the processor's own prefetching follows badly. One pass over all lines
- * needs it too: a few tokens are multiplied as fast as memory can be read. */
+/** Asks for every kStep-th line of the chunk that lies kPrefetchChunks ahead. The two passes over
+ * the halves of a panel need that: each skips lines, which the processor's own prefetching follows
+ * badly. One pass over all lines needs it too: a few tokens are multiplied as fast as memory can be
+ * read. */
 template <int64_t kChunkBytes, int kStep>
 void prefetch(const uint8_t* chunk, int first) {
+  const uint8_t* ahead = chunk + kPrefetchChunks * kChunkBytes;
 #pragma GCC unroll 32
   for (int64_t line = first * 64; line < kChunkBytes; line += kStep * 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(chunk + line), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T1);
   }
 }
 
@@ -101,9 +101,9 @@ void multiply_rows(const uint8_t* panel, int64_t num_chunks, TokenRows<kTokens> 
   }
   for (int64_t chunk = 0; chunk < num_chunks; ++chunk) {
     if constexpr (kVectors == 1) {
-      prefetch<kChunkBytes, kHalves>(panel + kPrefetchChunks * kChunkBytes, half);
+      prefetch<kChunkBytes, kHalves>(panel, half);
     } else {
-      prefetch<kChunkBytes, 1>(panel + kPrefetchChunks * kChunkBytes, 0);
+      prefetch<kChunkBytes, 1>(panel, 0);
     }
 #pragma GCC unroll 4
     for (int block = 0; block < kChunkK / kBlock; ++block) {

@@ -83,7 +83,7 @@ struct Int8Tile {
       }
     }
     for (int64_t chunk = 0; chunk < num_chunks; ++chunk) {
-      prefetch<kChunkBytes, 1>(panel + kPrefetchChunks * kChunkBytes, 0);
+      prefetch<kChunkBytes, 1>(panel, 0);
 #pragma GCC unroll 4
       for (int block = 0; block < kChunkK / kBlock; ++block) {
         __m512i sum[kTokens][kHalves];

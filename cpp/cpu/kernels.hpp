@@ -19,6 +19,13 @@ inline constexpr int32_t kMaxTileTokens = 16;
 /** The most tokens of one call of a product, so that its sums fit on the stack. */
 inline constexpr int32_t kMaxGroupTokens = 64;
 
+/**
+ * How far ahead of its multiplications a kernel asks for a panel's codes, in chunks of K. It asks
+ * for them in the L2 cache: more lines can be on their way there than to the L1 cache, whose number
+ * keeps one thread of some processors at half of what it can read.
+ */
+inline constexpr int64_t kPrefetchChunks = 8;
+
 /** How a token's vector lies in memory, zeros beyond K up to a whole chunk. */
 enum class ActivationLayout : int32_t {
   kF32,
