@@ -1,12 +1,17 @@
 // Grouped GEMM for Hopper: wgmma with dequantized weights as register A, tokens as B.
 //
-//   producer (one thread)                   consumer warpgroups (64 rows of weights each)
-//   ---------------------                   ---------------------------------------------
-//   wait empty[s]                           dequantize half a block into registers, its two wgmma
-//   bulk copies: weights of all rows,       in flight while the next half is dequantized into the
-//   blocks of 128 bytes of K of all    -->  other registers and the next codes are on their way
-//   tokens (all arrive on full[s])          from full[s + 1]; arrive on empty[s - 1] once its
-//                                           wgmma are done
+//   clerk (one thread)         producer (one thread)         consumer warpgroups (64 rows each)
+//   ------------------         ---------------------         ----------------------------------
+//   draw a tile, look it up,   take the tile
+//   leave it             -->   for each of its stages:
+//   wait until asked    <--      ask, kStages from its end
+//                                wait empty[s]               dequantize half a block into
+//                                bulk copies: weights of     registers, its two wgmma in flight
+//                                all rows, blocks of 128     while the next half is dequantized
+//                                bytes of K of all tokens    into the other registers and the
+//                                (all arrive on full[s]) --> next codes are on their way from
+//                                                            full[s + 1]; arrive on empty[s - 1]
+//                                                            once its wgmma are done
 //
 // BF16 tokens with weights of any format, or E4M3 tokens with MXFP4 weights looked up as E4M3: the
 // difference is in sm90_operand.cuh. The matrix unit adds E4M3 products with fewer bits than F32
@@ -16,12 +21,14 @@
 // Three warpgroups share each token that is brought on chip, and share the matrix unit: while one
 // stores its part of a tile, the others multiply.
 //
-// Blocks are persistent. Their producers draw tiles from a counter, since tiles differ in length,
-// and run ahead into the next tile; consumers find what the tile is beside the ring. The number of
-// tokens of a tile is known only on the device: the kernel holds one main loop for each of
-// Config::kSizes and picks the smallest that fits, so that an expert with 125 tokens costs 128 and
-// not 160. The ring's stages are sized for the largest. The epilogue is common to all sizes: one
-// for each would multiply the code, and the compiler runs out of registers for wgmma (C7512).
+// Blocks are persistent. Their clerks draw tiles from a counter, since tiles differ in length: an
+// atomic and a search, while the producer copies. They draw late: a tile that waits for its block
+// is one that an idle block could have had. The producer runs ahead into the next tile; consumers
+// find what the tile is beside the ring. The number of tokens of a tile is known only on the
+// device: the kernel holds one main loop for each of Config::kSizes and picks the smallest that
+// fits, so that an expert with 125 tokens costs 128 and not 160. The ring's stages are sized for
+// the largest. The epilogue is common to all sizes: one for each would multiply the code, and the
+// compiler runs out of registers for wgmma (C7512).
 //
 // Tokens lie in memory as wgmma wants them in shared memory (TiledRows), so that nothing but the
 // copy engine ever writes there: no fence between proxies, which would stall consumers every stage.
@@ -58,6 +65,16 @@ struct WorkItem<0> {
   ExpertScalars scalars;
   Tile tile;
 };
+
+/** Where the clerk leaves the tile that the producer begins next. */
+struct DrawnTile {
+  uint64_t barriers[2];
+  Tile tile;  // expert -1: there is none
+
+  /** full: the clerk has left a tile; empty: the producer asks for the next one. */
+  __device__ __forceinline__ RingBarriers<1> ring() const { return {shared_address(barriers)}; }
+};
+static_assert(sizeof(DrawnTile::barriers) == RingBarriers<1>::kBytes);
 
 template <class Operand_, int kBlocks_, int kConsumers_, int kStageTiles_, int kStages_,
           int... kSizes_>
@@ -102,7 +119,8 @@ struct Sm90Config {
   static constexpr int kStageBytes = kTokenBytes + kWeightBytes;
   /** The schedule's bytes come on top. */
   static constexpr int kSharedBytes = kStages * kStageBytes + RingBarriers<kStages>::kBytes +
-                                      kWorkItems * static_cast<int>(sizeof(Work));
+                                      kWorkItems * static_cast<int>(sizeof(Work)) +
+                                      static_cast<int>(sizeof(DrawnTile));
 };
 
 template <class Config>
@@ -118,22 +136,32 @@ struct Sm90Ring : RingBarriers<Config::kStages> {
   }
 };
 
-/** The producer: one thread, which draws tiles and keeps the copy engine busy. */
+/** The clerk: one thread, which draws tiles and leaves them to the producer. */
+__device__ __forceinline__ void sm90_draw(const GroupedGemm& gemm, const Schedule& schedule,
+                                          DrawnTile& drawn) {
+  RingPosition<1> at;
+  for (auto index = static_cast<int32_t>(blockIdx.x);; at.advance()) {
+    const bool exists = index < schedule.size();
+    drawn.tile = exists ? schedule.tile(index) : Tile{-1};
+    mbarrier_arrive(drawn.ring().full(0));
+    if (!exists) return;
+    mbarrier_wait(drawn.ring().empty(0), at.parity);
+    index = static_cast<int32_t>(gridDim.x) + atomicAdd(gemm.next_tile, 1);
+  }
+}
+
+/** The producer: one thread, which keeps the copy engine busy. */
 template <class Config>
-__device__ __forceinline__ void sm90_produce(const GroupedGemm& gemm, const Schedule& schedule,
+__device__ __forceinline__ void sm90_produce(const GroupedGemm& gemm, DrawnTile& drawn,
                                              const Sm90Ring<Config>& ring) {
   constexpr int kTileBytes = Config::Weights::kTileBytes;
   const int64_t row_block_bytes = gemm.layout.row_block_bytes();
   RingPosition<Config::kStages> at;
   RingPosition<Config::kWorkItems> item;
-  int32_t index = static_cast<int32_t>(blockIdx.x);
-  for (;; item.advance()) {
-    Tile tile = {-1};
-    int32_t next = 0;
-    if (index < schedule.size()) {
-      tile = schedule.tile(index);
-      next = static_cast<int32_t>(gridDim.x) + atomicAdd(gemm.next_tile, 1);
-    }
+  RingPosition<1> next;
+  for (;; item.advance(), next.advance()) {
+    mbarrier_wait(drawn.ring().full(0), next.parity);
+    const Tile tile = drawn.tile;
     mbarrier_wait(ring.empty(at.stage), at.parity ^ 1);
     typename Config::Work& work = ring.items[item.stage];
     work.tile = tile;
@@ -154,9 +182,13 @@ __device__ __forceinline__ void sm90_produce(const GroupedGemm& gemm, const Sche
         gemm.weights + tile.expert * gemm.layout.expert_bytes() + first_block * row_block_bytes;
     const uint8_t* tokens = gemm.tokens.data + static_cast<int64_t>(tile.storage_begin) * 128;
     const uint32_t token_bytes = row_groups * 1024;
-    for (int32_t k_block = 0; k_block < gemm.layout.k_blocks; k_block += Config::kStageTiles) {
-      const auto tiles =
-          static_cast<uint32_t>(min(Config::kStageTiles, gemm.layout.k_blocks - k_block));
+    bool asked = false;  // for the next tile
+    for (int32_t left = gemm.layout.k_blocks; left > 0; left -= Config::kStageTiles) {
+      if (!asked && left <= Config::kStages * Config::kStageTiles) {
+        mbarrier_arrive(drawn.ring().empty(0));
+        asked = true;
+      }
+      const auto tiles = static_cast<uint32_t>(min(Config::kStageTiles, left));
       const uint32_t token_blocks =
           (tiles + Config::kTokenBlockTiles - 1) / Config::kTokenBlockTiles;
       const uint32_t weight_bytes = tiles * kTileBytes;
@@ -180,7 +212,6 @@ __device__ __forceinline__ void sm90_produce(const GroupedGemm& gemm, const Sche
       }
       at.advance();
     }
-    index = next;
   }
   mbarrier_arrive(ring.full(at.stage));  // no tile follows
 }
@@ -391,25 +422,33 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
   uint8_t* const barriers = shared + Config::kStages * Config::kStageBytes;
   auto* const items = reinterpret_cast<typename Config::Work*>(barriers + Ring::kBytes);
   const Ring ring{{shared_address(barriers)}, shared, items};
-  // The producer, and bytes; each consumer thread.
-  if (threadIdx.x == 0) ring.initialize(1, Config::kConsumers * 128);
+  auto& drawn = *reinterpret_cast<DrawnTile*>(items + Config::kWorkItems);
+  if (threadIdx.x == 0) {
+    ring.initialize(1, Config::kConsumers * 128);  // the producer, and bytes; each consumer thread
+    drawn.ring().initialize(1, 1);                 // the clerk; the producer
+  }
 
   // GEMM1 may follow close on the kernels that made the offsets; when GEMM2 starts they are old. A
   // kernel that does other tiles of the same GEMM needs nothing of the one before, which has waited
   // for all others: its blocks start where that one's have left.
   if (kProjection == Projection::kGateUp && !gemm.alongside) grid_dependency_wait();
-  const Schedule schedule(reinterpret_cast<int32_t*>(items + Config::kWorkItems), gemm.offsets,
-                          gemm.experts, ceil_div(gemm.layout.row_blocks, Config::kConsumers),
-                          gemm.tiles);
+  const Schedule schedule(reinterpret_cast<int32_t*>(&drawn + 1), gemm.offsets, gemm.experts,
+                          ceil_div(gemm.layout.row_blocks, Config::kConsumers), gemm.tiles);
   if (kProjection == Projection::kDown && !gemm.alongside) grid_dependency_wait();
   grid_dependency_launch();
 
   const int warpgroup = static_cast<int>(threadIdx.x) / 128 - 1;
   if (warpgroup < 0) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Config::kProducerRegisters));
-    if (threadIdx.x == 0) {
-      sm90_produce(gemm, schedule, ring);
+    // Through a shuffle, or the compiler takes warps for divided, and spills what another one
+    // needs.
+    const int warp = __shfl_sync(0xFFFFFFFFu, static_cast<int>(threadIdx.x) / 32, 0);
+    if (threadIdx.x % 32 != 0) return;
+    if (warp == 0) {
+      sm90_produce(gemm, drawn, ring);
       if (gemm.alongside) grid_dependency_wait();  // whoever waits for this kernel waits for both
+    } else if (warp == 1) {
+      sm90_draw(gemm, schedule, drawn);
     }
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Config::kConsumerRegisters));
