@@ -6,8 +6,8 @@
 
 Prints a Markdown table for each routing and number of compute units (of a CPU its threads): of each
 case the fastest tactic, its share of the floor and, for uniform routing where there are targets, its
-ratios to this project's target and to the faster of two public implementations (measured on the
-same kind of GPU on another day; they draw their own routing).
+ratios to this project's target and to the faster of two public implementations (measured on an H100
+on another day, and left out for other GPUs; they draw their own routing).
 The picture has a panel for each layer: time against tokens, uniform routing, both logarithmic.
 """
 import argparse
@@ -19,6 +19,8 @@ from pathlib import Path
 
 Case = namedtuple("Case", "layer tokens us floor_us experts gb_s tflop_s tactic")
 Target = namedtuple("Target", "us peer_us peer")
+
+PEERS_GPU = "H100"
 
 
 def read_cases(path):
@@ -60,18 +62,22 @@ def print_table(routing, cases, targets, first):
           f"{float(first['ceiling_GB_s']):.0f} GB/s, {rate(float(first['ceiling_TFLOP_s']))} TFLOP/s\n")
     columns = ["layer", "tokens", "us", "active experts", "GB/s", "TFLOP/s", "floor"]
     compares = routing == "uniform" and targets
+    with_peers = compares and PEERS_GPU in first["device"]
     if compares:
-        columns += ["target us", "us / target", "peer us", "peer / us"]
+        columns += ["target us", "us / target"]
+    if with_peers:
+        columns += ["peer us", "peer / us"]
     columns.append("tactic")
     print("| " + " | ".join(columns) + " |")
     print("|" + " --- |" * len(columns))
     for key, case in cases.items():
         cells = [case.layer, case.tokens, f"{case.us:.1f}", f"{case.experts:.1f}",
                  f"{case.gb_s:.0f}", rate(case.tflop_s), f"{case.floor_us / case.us:.0%}"]
+        target = targets.get(key)
         if compares:
-            target = targets.get(key)
-            cells += [f"{target.us:g}", f"{case.us / target.us:.2f}", f"{target.peer_us:g}",
-                      f"{target.peer_us / case.us:.2f}"] if target else ["–"] * 4
+            cells += [f"{target.us:g}", f"{case.us / target.us:.2f}"] if target else ["–"] * 2
+        if with_peers:
+            cells += [f"{target.peer_us:g}", f"{target.peer_us / case.us:.2f}"] if target else ["–"] * 2
         print("| " + " | ".join(str(cell) for cell in cells + [case.tactic]) + " |")
 
 
@@ -127,21 +133,24 @@ class Panel:
 
 def draw_svg(cases, targets, device):
     layers = list(dict.fromkeys(layer for layer, _ in cases))
+    with_peers = PEERS_GPU in device
     width = LEFT + len(layers) * (PANEL_WIDTH + GAP)
     height = TOP + PANEL_HEIGHT + 44
     yield (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
            f'viewBox="0 0 {width} {height}" role="img" aria-label="Time of a layer against tokens">')
     yield f'<style>{STYLE}</style><rect class="page" width="{width}" height="{height}"/>'
     x = LEFT
-    for name, label in [("moe4j", "moe4j, fastest tactic"), ("floor", "floor"),
-                        ("peer", "faster of two public implementations")]:
+    labels = [("moe4j", "moe4j, fastest tactic"), ("floor", "floor")]
+    if with_peers:
+        labels.append(("peer", "faster of two public implementations"))
+    for name, label in labels:
         yield f'<circle class="{name}" cx="{x + 4}" cy="16" r="4"/><text x="{x + 14}" y="20">{label}</text>'
         x += 40 + 7 * len(label)
     for i, layer in enumerate(layers):
         mine = [case for key, case in sorted(cases.items()) if key[0] == layer]
         series = [("floor", [(case.tokens, case.floor_us) for case in mine]),
                   ("peer", [(case.tokens, targets[layer, case.tokens].peer_us)
-                            for case in mine if (layer, case.tokens) in targets]),
+                            for case in mine if with_peers and (layer, case.tokens) in targets]),
                   ("moe4j", [(case.tokens, case.us) for case in mine])]
         series = [(name, points) for name, points in series if points]
         panel = Panel(LEFT + i * (PANEL_WIDTH + GAP), [case.tokens for case in mine],
