@@ -144,6 +144,7 @@ struct NarrowLayer {
   int32_t* pair_row;   // Permutation's, written for finalize
   int32_t* next_tile;  // 0 at first: counts tiles drawn
   int32_t* stored;     // [experts], 0 at first: counts tiles of GEMM1 that are in memory
+  int32_t stages;      // of the ring
 };
 
 /** A whole layer for up to eight tokens: what the decode kernels need. */

@@ -13,7 +13,7 @@ namespace moe4j::cuda {
 namespace {
 
 /** Raised when kernels change enough that tunings of older ones mislead. */
-constexpr uint64_t kTacticVersion = 3;
+constexpr uint64_t kTacticVersion = 4;
 
 constexpr Tactic kRows[] = {
 #define MOE4J_SM80_GROUPED(name, tokens, warps, strips, ...) \
@@ -162,7 +162,7 @@ int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens, int32_t com
                     static_cast<int32_t>(std::min<int64_t>(2 * per_expert, 64)));
   }
   if (narrow_suits(desc, tokens) && per_expert <= 24) {
-    return first_of(Family::kSm90Narrow, tokens <= 8 ? 8 : per_expert <= 4 ? 16 : 32);
+    return first_of(Family::kSm90Narrow, tokens <= 16 ? 8 : per_expert <= 4 ? 16 : 32);
   }
   return per_expert <= 2     ? first_of(Family::kSm90Grouped, 16)
          : per_expert <= 18  ? first_of(Family::kSm90Grouped, 32)

@@ -289,13 +289,13 @@ class FusedMoe {
     layer.pair_row = workspace_.permutation.pair_row;
     layer.next_tile = workspace_.counters;
     layer.stored = workspace_.counters + 1;
+    layer.stages = instance.stages(args_.tokens, layer_.experts());
     const int64_t tiles =
         max_tiles(chosen, layer_.gate_up_layout()) + max_tiles(chosen, layer_.down_layout());
     const int64_t blocks =
         std::min<int64_t>(plan_.narrow_blocks(args_.tactic, args_.tokens), tiles);
-    chain_.launch(
-        chosen.name, instance.kernel, dim3(static_cast<unsigned>(blocks)), instance.threads,
-        instance.shared_bytes + narrow_table_bytes(args_.tokens, layer_.experts()), layer);
+    chain_.launch(chosen.name, instance.kernel, dim3(static_cast<unsigned>(blocks)),
+                  instance.threads, instance.shared_bytes(args_.tokens, layer_.experts()), layer);
   }
 
   /** Whether h is quantized from F32, and decoded to BF16. */
@@ -537,8 +537,7 @@ Status LaunchPlan::make(const CudaContext& context, const moe4j_layer_desc& desc
       for (int64_t tokens = 32; narrow_suits(desc, tokens); tokens += 32) {
         MOE4J_RETURN_IF_ERROR(
             count_blocks(reinterpret_cast<const void*>(instance.kernel), instance.threads,
-                         instance.shared_bytes + narrow_table_bytes(tokens, experts),
-                         instance.shared_bytes + narrow_table_bytes(kNarrowTokens, kNarrowExperts),
+                         instance.shared_bytes(tokens, experts), kNarrowShared,
                          &plan->narrow_blocks_[i][static_cast<size_t>(tokens / 32 - 1)]));
       }
       continue;

@@ -52,6 +52,9 @@ __device__ __forceinline__ uint32_t word_of(const uint4& v) {
   return kWord == 0 ? v.x : kWord == 1 ? v.y : kWord == 2 ? v.z : v.w;
 }
 
+/** 0, which the compiler does not know: no grid has two billion layers. */
+__device__ __forceinline__ uint32_t opaque_zero() { return gridDim.z >> 31; }
+
 /** NVFP4 and MXFP4. */
 template <int kFormat>
 struct Fragment : StripPlace<kFormat> {
@@ -84,11 +87,18 @@ struct Fragment : StripPlace<kFormat> {
     }
   }
 
+  /** unpack()'s, in a register. */
+  static __device__ __forceinline__ uint32_t scale_mask() {
+    return kScaleBits<kFormat> + opaque_zero();
+  }
+
   template <int kStep>
-  static __device__ __forceinline__ void unpack(const Packed& packed, uint32_t (&a)[4]) {
+  static __device__ __forceinline__ void unpack(const Packed& packed, uint32_t (&a)[4],
+                                                uint32_t mask = kScaleBits<kFormat>) {
     uint32_t scales;
     if constexpr (kNvfp4) {
-      scales = unpack_scales<kFormat, kStep % 2>(kStep < 2 ? packed.scales.x : packed.scales.y);
+      scales =
+          unpack_scales<kFormat, kStep % 2>(kStep < 2 ? packed.scales.x : packed.scales.y, mask);
     } else {
       scales = unpack_scales<kFormat, kStep / 2>(packed.scales);
     }
@@ -100,9 +110,6 @@ struct Fragment : StripPlace<kFormat> {
     return {*static_cast<const uint4*>(codes), *static_cast<const Scales*>(scales)};
   }
 };
-
-/** 0, which the compiler does not know: no grid has two billion layers. */
-__device__ __forceinline__ uint32_t opaque_zero() { return gridDim.z >> 31; }
 
 template <>
 struct Fragment<MOE4J_FORMAT_BF16> : StripPlace<MOE4J_FORMAT_BF16> {

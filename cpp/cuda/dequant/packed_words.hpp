@@ -82,15 +82,20 @@ MOE4J_HOST_DEVICE inline uint32_t scale_bytes(uint32_t word) {
   return word >> kShift | word << (32 - kShift);
 }
 
+/** The bits of a step's two scales. */
+template <int kFormat>
+inline constexpr uint32_t kScaleBits = 0x00FF00FFu << scale_shift(kFormat);
+
 /**
  * The BF16 scales of step 0 or 1, row g's in the low half: NVFP4's e5m3 under the exponent bits
- * 14..12, 2^(97 + e) * (1 + m / 8); MXFP4's exponents.
+ * 14..12, 2^(97 + e) * (1 + m / 8); MXFP4's exponents. `mask` is kScaleBits: an instruction has
+ * room for one constant, and NVFP4 needs one instruction less where the mask is in a register.
  */
 template <int kFormat, int kStep>
-MOE4J_HOST_DEVICE inline uint32_t unpack_scales(uint32_t word) {
-  constexpr uint32_t kMask = 0x00FF00FFu << scale_shift(kFormat);
+MOE4J_HOST_DEVICE inline uint32_t unpack_scales(uint32_t word,
+                                                uint32_t mask = kScaleBits<kFormat>) {
   const uint32_t shifted = kStep == 0 ? word : word >> 8 | word << 24;
-  return (shifted & kMask) | (kFormat == MOE4J_FORMAT_NVFP4 ? 0x70007000u : 0u);
+  return (shifted & mask) | (kFormat == MOE4J_FORMAT_NVFP4 ? 0x70007000u : 0u);
 }
 
 }  // namespace moe4j::cuda

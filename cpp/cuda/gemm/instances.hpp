@@ -3,10 +3,12 @@
 // sm80_grouped.cu, sm90_grouped.cu, sm90_narrow.cu and sm80_decode.cu.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
 
 #include "cuda/arguments.hpp"
+#include "cuda/gemm/narrow_limits.hpp"
 
 namespace moe4j::cuda {
 
@@ -27,7 +29,21 @@ struct GroupedInstance {
 struct NarrowInstance {
   NarrowKernel kernel;
   int32_t threads;
-  int32_t shared_bytes;  // without the table's and the schedule's
+  int32_t blocks;       // a multiprocessor
+  int32_t most_stages;  // of the ring
+  int32_t stage_bytes;
+  int32_t fixed_bytes;  // of shared memory, without the ring and the table
+
+  /** As many stages as fit beside the table, 2 at least. */
+  constexpr int32_t stages(int64_t tokens, int32_t experts) const {
+    const int32_t block_bytes = kNarrowShared / blocks - kNarrowBlockShared;
+    const int32_t ring_bytes = block_bytes - fixed_bytes - narrow_table_bytes(tokens, experts);
+    return std::clamp(ring_bytes / stage_bytes, 2, most_stages);
+  }
+  constexpr int32_t shared_bytes(int64_t tokens, int32_t experts) const {
+    return fixed_bytes + stages(tokens, experts) * stage_bytes +
+           narrow_table_bytes(tokens, experts);
+  }
 };
 
 /** `row` counts the MOE4J_SM80_GROUPED rows of tactics/sm80.def. */

@@ -10,14 +10,13 @@ namespace moe4j::cuda {
 inline constexpr int kNarrowTokens = 256;   // of a launch
 inline constexpr int kNarrowExperts = 512;  // whose table leaves the ring its shared memory
 
-/** Shared memory of a TokenTable: a bit for each token and expert, and offsets. */
-MOE4J_HOST_DEVICE constexpr int32_t table_bytes(int64_t tokens, int32_t experts) {
-  return ((ceil_div(tokens, 32) + 1) * experts + 1) * 4;
-}
+/** Shared memory of a multiprocessor, and what a block takes of it besides what it asks for. */
+inline constexpr int32_t kNarrowShared = 228 * 1024;
+inline constexpr int32_t kNarrowBlockShared = 1024 + 128;  // the driver's, exclusive_scan()'s
 
-/** What the table and the schedule of a block need. */
+/** Shared memory of a TokenTable: a bit for each token and expert, first rows and first tiles. */
 MOE4J_HOST_DEVICE constexpr int32_t narrow_table_bytes(int64_t tokens, int32_t experts) {
-  return table_bytes(tokens, experts) + schedule_bytes(experts);
+  return ceil_div(tokens, 32) * experts * 4 + 2 * schedule_bytes(experts);
 }
 
 }  // namespace moe4j::cuda

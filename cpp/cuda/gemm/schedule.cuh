@@ -40,6 +40,15 @@ class Schedule {
     size_ = shared[experts] * row_tiles;
   }
 
+  /** Of tiles that were counted: first_tile and offsets are [experts + 1]. */
+  __device__ __forceinline__ Schedule(const int32_t* first_tile, const int32_t* offsets,
+                                      int32_t experts, int32_t row_tiles)
+      : first_tile_(first_tile),
+        offsets_(offsets),
+        experts_(experts),
+        row_tiles_(row_tiles),
+        size_(first_tile[experts] * row_tiles) {}
+
   /** The same token tiles over other rows. */
   __device__ __forceinline__ Schedule(const Schedule& other, int32_t row_tiles)
       : first_tile_(other.first_tile_),
@@ -71,7 +80,8 @@ class Schedule {
     const int32_t item = index - first_tile_[low] * row_tiles_;
     const int32_t begin = offsets_[low];
     const int32_t count = offsets_[low + 1] - begin;
-    const int32_t each = ceil_div(ceil_div(count, tiles), kTokenStep) * kTokenStep;
+    const int32_t step = tiles * kTokenStep;
+    const int32_t each = (count + step - 1) / step * kTokenStep;
     const int32_t first = item % tiles * each;
     return {low, item / tiles, begin + first, storage_begin(begin, low) + first,
             min(each, count - first)};

@@ -22,6 +22,7 @@
 // with another's main loop.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
@@ -43,8 +44,8 @@ struct NarrowConfig {
   static constexpr int kTokens = kTokens_;            // columns of a tile
   static constexpr int kRowBlocks = kRowBlocks_;      // of 64 rows a tile
   static constexpr int kStageBlocks = kStageBlocks_;  // of 64 K a stage
-  static constexpr int kStages = kStages_;
-  static constexpr int kBlocks = kBlocks_;  // a multiprocessor
+  static constexpr int kStages = kStages_;            // at most
+  static constexpr int kBlocks = kBlocks_;            // a multiprocessor
 
   static constexpr int kConsumers = kRowBlocks * kStripsPerTile;  // warps
   static constexpr int kThreads = (kConsumers + 3) * 32;
@@ -120,26 +121,48 @@ struct NarrowTokens {
   }
 };
 
+/** Position in a ring whose length is known at run time. */
+struct NarrowPosition {
+  uint32_t stage = 0;
+  uint32_t parity = 0;
+  __device__ __forceinline__ void advance(int32_t stages) {
+    if (++stage == static_cast<uint32_t>(stages)) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+/** Shared memory: barriers, what consumers are told, stages, table. */
 template <int kFormat, class Config>
 struct NarrowRing {
   static constexpr int kWeightBytes = Config::weight_bytes(Fragment<kFormat>::kTileBytes);
   static constexpr int kTokenBytes = NarrowTokens<Projection::kGateUp, Config>::kBytes;
   static_assert(kTokenBytes >= NarrowTokens<Projection::kDown, Config>::kBytes);
   static constexpr int kStageBytes = (kWeightBytes + kTokenBytes + 127) / 128 * 128;
-  static constexpr int kBytes = Config::kStages * kStageBytes;
   static constexpr int kBarrierBytes = ((3 * Config::kStages + 4) * 8 + 15) / 16 * 16;
   static constexpr int kAnnouncedBytes = 16;
-  static constexpr int kTileBytes = Config::kStages * static_cast<int>(sizeof(NarrowSlot));
-  /** The table's and the schedule's bytes come on top. */
-  static constexpr int kSharedBytes = kBytes + kBarrierBytes + kAnnouncedBytes + kTileBytes;
-  static_assert(kSharedBytes + narrow_table_bytes(kNarrowTokens, kNarrowExperts) + kScanBytes <=
-                    227 * 1024,
-                "a block has 227 KB of shared memory");
+  static constexpr int kSlotBytes = Config::kStages * static_cast<int>(sizeof(NarrowSlot));
+  static constexpr int kFixedBytes =
+      (kBarrierBytes + kAnnouncedBytes + kSlotBytes + 127) / 128 * 128;
 
   uint8_t* base;
+  int32_t stages;
   uint32_t barriers;
   NarrowSlot* slots;   // of each stage that is a tile's first
   int32_t* announced;  // [2] experts of tiles of GEMM1, -1 for the end
+
+  __device__ __forceinline__ NarrowRing(uint8_t* shared, int32_t stages)
+      : base(shared + kFixedBytes),
+        stages(stages),
+        barriers(shared_address(shared)),
+        slots(reinterpret_cast<NarrowSlot*>(shared + kBarrierBytes + kAnnouncedBytes)),
+        announced(reinterpret_cast<int32_t*>(shared + kBarrierBytes)) {}
+
+  /** What follows the stages. */
+  __device__ __forceinline__ int32_t* table() const {
+    return reinterpret_cast<int32_t*>(base + stages * kStageBytes);
+  }
 
   __device__ __forceinline__ uint8_t* weights(uint32_t stage) const {
     return base + stage * kStageBytes;
@@ -163,16 +186,22 @@ struct NarrowRing {
   }
 };
 
-/** One thread: draws tiles and copies weights of all their row blocks, in stages. */
+/**
+ * One thread: draws tiles and copies weights of all their row blocks, in stages. A tile is looked
+ * up while its predecessor's stages are on their way: between two tiles memory would wait. All
+ * copies of a multiprocessor progress together: the very first stage goes alone, so that work
+ * begins when it has landed and not when the whole ring has.
+ */
 template <int kFormat, class Config>
 __device__ __forceinline__ void narrow_copy_weights(const NarrowLayer& layer,
                                                     const NarrowSchedule& schedule, int32_t index,
                                                     const NarrowRing<kFormat, Config>& ring) {
   constexpr int kTileBytes = Fragment<kFormat>::kTileBytes;
-  RingPosition<Config::kStages> at;
+  NarrowPosition at;
+  bool alone = true;
+  NarrowTile next = schedule.tile(index);
   for (;;) {
-    const NarrowTile next = schedule.tile(index);
-    const Tile& tile = next.tile;
+    const Tile tile = next.tile;
     if (tile.expert >= 0) index = atomicAdd(layer.next_tile, 1);  // there when it is needed
     mbarrier_wait(ring.empty(at.stage), at.parity ^ 1);
     ring.slots[at.stage].tile = next;
@@ -184,6 +213,7 @@ __device__ __forceinline__ void narrow_copy_weights(const NarrowLayer& layer,
         min(Config::kRowBlocks, gemm.layout.row_blocks - tile.row_tile * Config::kRowBlocks);
     const uint8_t* source = gemm.weights + tile.expert * gemm.layout.expert_bytes() +
                             tile.row_tile * Config::kRowBlocks * row_block_bytes;
+    const int32_t second = k_blocks > Config::kStageBlocks ? Config::kStageBlocks : 0;
     for (int32_t k_block = 0; k_block < k_blocks; k_block += Config::kStageBlocks) {
       const uint32_t bytes =
           static_cast<uint32_t>(min(Config::kStageBlocks, k_blocks - k_block)) * kTileBytes;
@@ -200,7 +230,10 @@ __device__ __forceinline__ void narrow_copy_weights(const NarrowLayer& layer,
         }
       }
       source += bytes;
-      at.advance();
+      if (alone) mbarrier_wait(full, 0);
+      alone = false;
+      if (k_block == second) next = schedule.tile(index);
+      at.advance(ring.stages);
     }
   }
   mbarrier_arrive(ring.begun(at.stage));
@@ -214,7 +247,7 @@ __device__ __forceinline__ void narrow_copy_tokens(const NarrowLayer& layer,
                                                    const NarrowRing<kFormat, Config>& ring) {
   using GateUpTokens = NarrowTokens<Projection::kGateUp, Config>;
   using DownTokens = NarrowTokens<Projection::kDown, Config>;
-  RingPosition<Config::kStages> at;
+  NarrowPosition at;
   // Copies the stages of a tile: `copy` gets the destination, the number of K blocks and the
   // barrier.
   const auto copy_stages = [&](const GroupedGemm& gemm, const Tile& tile, auto&& copy) {
@@ -235,7 +268,7 @@ __device__ __forceinline__ void narrow_copy_tokens(const NarrowLayer& layer,
       }
       __syncwarp();
       copy(shared_address(ring.tokens(at.stage)), blocks, full);
-      at.advance();
+      at.advance(ring.stages);
     }
   };
   for (;;) {
@@ -298,11 +331,12 @@ __device__ __forceinline__ void narrow_announce(int32_t* stored,
 /** Main loop of one consumer warp over one tile of at most kTokens columns. */
 template <int kTokens, Projection kProjection, int kFormat, class Config>
 __device__ __forceinline__ void narrow_multiply(const NarrowRing<kFormat, Config>& ring,
-                                                RingPosition<Config::kStages>& at, int32_t k_blocks,
-                                                int warp, int lane, float (&d)[kTokens / 8][4]) {
+                                                NarrowPosition& at, int32_t k_blocks, int warp,
+                                                int lane, float (&d)[kTokens / 8][4]) {
   using Weights = Fragment<kFormat>;
   using Tokens = NarrowTokens<kProjection, Config>;
   const int row_block = warp / kStripsPerTile;
+  const uint32_t scale_mask = Weights::scale_mask();
   const uint32_t offsets[2] = {Tokens::offset(lane, 0), Tokens::offset(lane, 1)};
 
   const auto multiply_block = [&](const uint8_t* weights, uint32_t tokens) {
@@ -318,8 +352,8 @@ __device__ __forceinline__ void narrow_multiply(const NarrowRing<kFormat, Config
                        tokens + offsets[kHalf] + static_cast<uint32_t>(n * 8 * Tokens::kRowBytes));
       }
       uint32_t a[2][4];
-      Weights::template unpack<2 * kHalf>(packed, a[0]);
-      Weights::template unpack<2 * kHalf + 1>(packed, a[1]);
+      Weights::template unpack<2 * kHalf>(packed, a[0], scale_mask);
+      Weights::template unpack<2 * kHalf + 1>(packed, a[1], scale_mask);
 #pragma unroll
       for (int n = 0; n < kTokens / 8; ++n) mma_m16n8k16(d[n], a[0], b[n][0], b[n][1]);
 #pragma unroll
@@ -348,7 +382,7 @@ __device__ __forceinline__ void narrow_multiply(const NarrowRing<kFormat, Config
       }
     }
     mbarrier_arrive(ring.empty(at.stage));  // each thread for its own reads
-    at.advance();
+    at.advance(ring.stages);
   }
 }
 
@@ -356,8 +390,7 @@ __device__ __forceinline__ void narrow_multiply(const NarrowRing<kFormat, Config
 template <int kTokens, Projection kProjection, int kFormat, class Config>
 __device__ __forceinline__ void narrow_consume(const GroupedGemm& gemm, const Tile& tile,
                                                const NarrowRing<kFormat, Config>& ring,
-                                               RingPosition<Config::kStages>& at, int warp,
-                                               int lane) {
+                                               NarrowPosition& at, int warp, int lane) {
   float d[kTokens / 8][4] = {};
   // The main loop hides the latency of what the epilogue loads, and the slot is free before it
   // ends.
@@ -373,22 +406,17 @@ __device__ __forceinline__ void narrow_consume(const GroupedGemm& gemm, const Ti
 template <Projection kProjection, int kFormat, class Config>
 __device__ __forceinline__ void narrow_consume_tile(const GroupedGemm& gemm, const Tile& tile,
                                                     const NarrowRing<kFormat, Config>& ring,
-                                                    RingPosition<Config::kStages>& at, int warp,
-                                                    int lane) {
+                                                    NarrowPosition& at, int warp, int lane) {
   const auto consume = [&](auto columns) {
     narrow_consume<decltype(columns)::value, kProjection>(gemm, tile, ring, at, warp, lane);
   };
   // No more main loops than pay: instructions have a cache, too.
-  if constexpr (Config::kTokens == 32) {
-    if (tile.row_count <= 16) {
-      consume(std::integral_constant<int, 16>{});
-    } else if (tile.row_count <= 24) {
-      consume(std::integral_constant<int, 24>{});
-    } else {
-      consume(std::integral_constant<int, 32>{});
-    }
-  } else if (Config::kTokens == 8 || tile.row_count <= 8) {
+  if (Config::kTokens == 8 || tile.row_count <= 8) {
     consume(std::integral_constant<int, 8>{});
+  } else if (Config::kTokens == 16 || tile.row_count <= 16) {
+    consume(std::integral_constant<int, std::min(Config::kTokens, 16)>{});
+  } else if (tile.row_count <= 24) {
+    consume(std::integral_constant<int, std::min(Config::kTokens, 24)>{});
   } else {
     consume(std::integral_constant<int, Config::kTokens>{});
   }
@@ -400,11 +428,7 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   using Ring = NarrowRing<kFormat, Config>;
   extern __shared__ __align__(128) uint8_t shared[];
-  uint8_t* const barriers = shared + Ring::kBytes;
-  auto* const announced = reinterpret_cast<int32_t*>(barriers + Ring::kBarrierBytes);
-  auto* const slots =
-      reinterpret_cast<NarrowSlot*>(barriers + Ring::kBarrierBytes + Ring::kAnnouncedBytes);
-  const Ring ring{shared, shared_address(barriers), slots, announced};
+  const Ring ring(shared, layer.stages);
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int32_t experts = layer.gate_up.experts;
@@ -412,7 +436,7 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
   int32_t index = 0;  // of the weights thread's first tile
   if (threadIdx.x == 0) {
     index = atomicAdd(layer.next_tile, 1);  // counters are zero before this kernel starts
-    for (uint32_t s = 0; s < Config::kStages; ++s) {
+    for (int32_t s = 0; s < ring.stages; ++s) {
       mbarrier_init(ring.full(s), 2);  // both copying warps, and bytes
       mbarrier_init(ring.empty(s), Config::kConsumers * 32);
       mbarrier_init(ring.begun(s), 1);
@@ -424,10 +448,8 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
     mbarrier_init_fence();
   }
   if (!layer.routing_is_input) grid_dependency_wait();
-  auto* const tables = reinterpret_cast<int32_t*>(slots + Config::kStages);
-  const TokenTable table(tables, layer.routing);
-  const Schedule gate_up(tables + table_bytes(layer.routing.tokens, experts) / 4, table.offsets(),
-                         experts, row_tiles, all_tiles(Config::kTokens));
+  const TokenTable table(ring.table(), layer.routing, Config::kTokens);
+  const Schedule gate_up(table.first_tile(), table.offsets(), experts, row_tiles);
 
   if (warp == 0) {
     const NarrowSchedule schedule(gate_up,
@@ -436,24 +458,22 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
   } else if (warp == 1) {
     narrow_copy_tokens(layer, table, lane, ring);
   } else if (warp == Config::kConsumers + 2) {
-    if (lane == 0) narrow_announce(layer.stored, ring);
-  } else {
-    if (warp == 2) {
-      const int32_t slots = layer.routing.slots();
-      for (int32_t token = static_cast<int32_t>(blockIdx.x); token < layer.routing.tokens;
-           token += static_cast<int32_t>(gridDim.x)) {
-        for (int32_t slot = lane; slot < slots; slot += 32) {
-          layer.pair_row[token * slots + slot] = table.row(layer.routing, token, slot);
-        }
-      }
-      __threadfence();  // finalize reads it before it waits
-      __syncwarp();
-      if (lane == 0) {
-        grid_dependency_wait();
-        grid_dependency_launch();
+    const int32_t slots = layer.routing.slots();
+    for (int32_t token = static_cast<int32_t>(blockIdx.x); token < layer.routing.tokens;
+         token += static_cast<int32_t>(gridDim.x)) {
+      for (int32_t slot = lane; slot < slots; slot += 32) {
+        layer.pair_row[token * slots + slot] = table.row(layer.routing, token, slot);
       }
     }
-    RingPosition<Config::kStages> at;
+    __threadfence();  // finalize reads it before it waits
+    __syncwarp();
+    if (lane == 0) {
+      grid_dependency_wait();
+      grid_dependency_launch();
+      narrow_announce(layer.stored, ring);
+    }
+  } else {
+    NarrowPosition at;
     RingPosition<2> done;
     const auto announce = [&](int32_t expert) {
       mbarrier_wait(ring.counted(done.stage), done.parity ^ 1);

@@ -16,47 +16,67 @@ namespace moe4j::cuda {
 
 class TokenTable {
  public:
-  /** `shared` has table_bytes(). Called by all threads of the block. */
-  __device__ __forceinline__ TokenTable(int32_t* shared, const Routing& routing)
+  /**
+   * `shared` has narrow_table_bytes(). Experts' tokens are cut into tiles of at most max_tokens.
+   * Called by all threads of the block, whose every instruction is on the way to its first copy.
+   */
+  __device__ __forceinline__ TokenTable(int32_t* shared, const Routing& routing, int max_tokens)
       : bits_(reinterpret_cast<uint32_t*>(shared)),
-        offsets_(shared + ceil_div(routing.tokens, 32) * routing.experts()),
         experts_(routing.experts()),
-        words_(ceil_div(routing.tokens, 32)) {
+        words_((static_cast<int32_t>(routing.tokens) + 31) / 32) {
+    offsets_ = shared + words_ * experts_;
+    first_tile_ = offsets_ + experts_ + 1;
     const auto thread = static_cast<int32_t>(threadIdx.x);
     const auto threads = static_cast<int32_t>(blockDim.x);
     const int32_t slots = routing.slots();
     const int32_t pairs = static_cast<int32_t>(routing.tokens) * slots;
+    // pair / slots is the high word of 2 * pair * inverse: pairs and slots are few.
+    const uint32_t inverse = 0x80000000u / static_cast<uint32_t>(slots) + 1;
     constexpr int kInFlight = 4;
+    int32_t token[kInFlight];
     int32_t expert[kInFlight];
     const auto load = [&](int32_t first) {
 #pragma unroll
       for (int i = 0; i < kInFlight; ++i) {
         const int32_t pair = first + i * threads;
-        expert[i] = pair < pairs ? named_expert(routing, pair / slots, pair % slots) : -1;
+        token[i] = static_cast<int32_t>(__umulhi(2 * static_cast<uint32_t>(pair), inverse));
+        expert[i] =
+            pair < pairs ? named_expert(routing, token[i], pair - token[i] * slots) : -1;
       }
     };
     load(thread);
     for (int32_t i = thread; i < words_ * experts_; i += threads) bits_[i] = 0;
     __syncthreads();
-    for (int32_t first = thread; first < pairs; first += kInFlight * threads) {
+    for (int32_t first = thread;;) {
 #pragma unroll
       for (int i = 0; i < kInFlight; ++i) {
-        const int32_t token = (first + i * threads) / slots;
-        if (expert[i] >= 0) atomicOr(word(token / 32, expert[i]), 1u << (token % 32));
+        if (expert[i] >= 0) atomicOr(word(token[i] >> 5, expert[i]), 1u << (token[i] & 31));
       }
-      load(first + kInFlight * threads);
+      first += kInFlight * threads;
+      if (first >= pairs) break;
+      load(first);
     }
     __syncthreads();
+    // One scan for both sums: there are fewer than 2^15 rows, and no more tiles.
     for (int32_t e = thread; e < experts_; e += threads) {
       int32_t count = 0;
       for (int32_t w = 0; w < words_; ++w) count += __popc(*word(w, e));
-      offsets_[e] = count;
+      offsets_[e] = (count + max_tokens - 1) / max_tokens << 16 | count;
     }
     exclusive_scan(offsets_, experts_);
+    for (int32_t e = thread; e <= experts_; e += threads) {
+      const int32_t both = offsets_[e];
+      offsets_[e] = both & 0xFFFF;
+      first_tile_[e] = both >> 16;
+    }
+    __syncthreads();
   }
 
   /** [experts + 1] first row of each expert, in shared memory. */
   __device__ __forceinline__ const int32_t* offsets() const { return offsets_; }
+
+  /** [experts + 1] first tile of each expert, in shared memory. */
+  __device__ __forceinline__ const int32_t* first_tile() const { return first_tile_; }
 
   /** The token of an expert's row `index`. */
   __device__ __forceinline__ int32_t token(int32_t expert, int32_t index) const {
@@ -86,6 +106,7 @@ class TokenTable {
 
   uint32_t* bits_;  // [word][experts], bit t of word w: token 32 w + t
   int32_t* offsets_;
+  int32_t* first_tile_;
   int32_t experts_;
   int32_t words_;
 };
