@@ -120,6 +120,12 @@ PreparedLayer make_layer(const Device& device, const LayerCase& layer_case,
   desc.num_experts = desc.local_num_experts = layer_case.num_experts;
   desc.top_k = layer_case.top_k;
   desc.activation = MOE4J_SWIGLU;
+  if (layer_case.n_group > 0) {
+    desc.routing_method = MOE4J_ROUTING_DEEPSEEK_V3;
+    desc.n_group = layer_case.n_group;
+    desc.topk_group = layer_case.topk_group;
+    desc.routed_scaling_factor = 2.5f;
+  }
   Layer layer(device, desc);
 
   moe4j_expert_weights weights = default_expert_weights();

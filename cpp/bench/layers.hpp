@@ -15,7 +15,9 @@ struct LayerCase {
   int32_t intermediate_size;
   int32_t num_experts;
   int32_t top_k;
-  bool gpt_oss;  // biases on all projections, alpha 1.702, beta 1, limit 7
+  bool gpt_oss;         // biases on all projections, alpha 1.702, beta 1, limit 7
+  int32_t n_group = 0;  // of DeepSeekV3's routing, where it is that
+  int32_t topk_group = 0;
 };
 
 inline constexpr LayerCase kLayers[] = {
@@ -23,8 +25,8 @@ inline constexpr LayerCase kLayers[] = {
     {"gpt-oss-120b", MOE4J_FORMAT_MXFP4, 2880, 2880, 128, 4, true},
     {"Qwen3-30B-A3B", MOE4J_FORMAT_NVFP4, 2048, 768, 128, 8, false},
     {"Qwen3-235B-A22B", MOE4J_FORMAT_NVFP4, 4096, 1536, 128, 8, false},
-    {"DeepSeek-V3", MOE4J_FORMAT_NVFP4, 7168, 2048, 256, 8, false},
-    {"Kimi-K2", MOE4J_FORMAT_NVFP4, 7168, 2048, 384, 8, false},
+    {"DeepSeek-V3", MOE4J_FORMAT_NVFP4, 7168, 2048, 256, 8, false, 8, 4},
+    {"Kimi-K2", MOE4J_FORMAT_NVFP4, 7168, 2048, 384, 8, false, 1, 1},
     {"Llama-4-Maverick", MOE4J_FORMAT_NVFP4, 5120, 8192, 128, 1, false},
     {"Mixtral-8x7B", MOE4J_FORMAT_NVFP4, 4096, 14336, 8, 2, false},
 };

@@ -112,44 +112,73 @@ struct TokenScores {
   }
 };
 
-/**
- * Takes all but the topk_group best groups out; a group's score is the sum of its best two. A lane
- * looks at a group, through `ranks` in shared memory.
- */
-template <int kItems>
-__device__ __forceinline__ void keep_groups(const LogitRouting& args, TokenScores<kItems>& scores,
-                                            int lane, const double* ranks, double* group_scores) {
-  const int32_t size = args.num_experts / args.n_group;
-#pragma unroll 1
-  for (int32_t group = lane; group < args.n_group; group += 32) {
-    double best = -CUDART_INF;
-    double second = size == 1 ? 0 : -CUDART_INF;
-    int32_t member = lane % size;  // lanes begin at different banks
-#pragma unroll 1
-    for (int32_t i = 0; i < size; ++i) {
-      const double rank = ranks[group * size + member];
-      if (rank > best) {
-        if (size > 1) second = best;
-        best = rank;
-      } else if (rank > second && size > 1) {
-        second = rank;
-      }
-      if (++member == size) member = 0;
+/** The best two of some ranks. */
+struct BestTwo {
+  double best;
+  double second;
+
+  __device__ __forceinline__ void add(double rank) {
+    if (rank > best) {
+      second = best;
+      best = rank;
+    } else if (rank > second) {
+      second = rank;
     }
-    group_scores[group] = best + second;
+  }
+};
+
+/**
+ * Takes all but the topk_group best groups out: their ranks become NaN. A group's score is the sum
+ * of its best two. Lanes share out the groups and their members.
+ */
+__device__ __forceinline__ void keep_groups(const LogitRouting& args, int lane, double* ranks,
+                                            double* group_scores) {
+  const int32_t groups = args.n_group;
+  const int32_t size = args.num_experts / groups;
+  int32_t team = 32;  // lanes of a group
+  while (team > 1 && team * groups > 32) team /= 2;
+  const int32_t begin = lane / team * team % size;  // teams begin at different banks
+#pragma unroll 1
+  for (int32_t first = 0; first < groups; first += 32 / team) {
+    const int32_t group = first + lane / team;
+    BestTwo mine = {-CUDART_INF, -CUDART_INF};
+    if (group < groups) {
+#pragma unroll 1
+      for (int32_t i = lane % team; i < size; i += team) {
+        const int32_t member = begin + i;
+        mine.add(ranks[group * size + (member < size ? member : member - size)]);
+      }
+    }
+#pragma unroll 1
+    for (int32_t step = 1; step < team; step *= 2) {
+      const double best = __shfl_xor_sync(kAllLanes, mine.best, step);
+      const double second = __shfl_xor_sync(kAllLanes, mine.second, step);
+      mine.add(best);
+      mine.add(second);
+    }
+    if (size == 1) mine.second = 0;
+    if (group < groups && lane % team == 0) group_scores[group] = mine.best + mine.second;
   }
   __syncwarp();
-#pragma unroll
-  for (int i = 0; i < kItems; ++i) {
-    if (scores.key[i] == 0) continue;
-    const int32_t group = (lane + 32 * i) / size;
+  uint32_t kept = 0;  // bit i: group lane + 32 i
+#pragma unroll 1
+  for (int32_t i = 0; lane + 32 * i < groups; ++i) {
+    const int32_t group = lane + 32 * i;
     int32_t better = 0;
 #pragma unroll 1
-    for (int32_t other = 0; other < args.n_group; ++other) {
+    for (int32_t other = 0; other < groups; ++other) {
       better += group_scores[other] > group_scores[group] ||
                 (group_scores[other] == group_scores[group] && other < group);
     }
-    if (better >= args.topk_group) scores.key[i] = 0;
+    if (better < args.topk_group) kept |= 1u << i;
+  }
+  __syncwarp();
+#pragma unroll 1
+  for (int32_t i = 0; lane + 32 * i < groups; ++i) group_scores[lane + 32 * i] = kept >> i & 1;
+  __syncwarp();
+#pragma unroll 1
+  for (int32_t e = lane; e < args.num_experts; e += 32) {
+    if (group_scores[e / size] == 0) ranks[e] = CUDART_NAN;
   }
 }
 
@@ -215,20 +244,22 @@ __global__ void __launch_bounds__(kTokensPerBlock<kItems> * 32) route(const Logi
     }
     if (weigh == Weigh::kSoftmax) softmax_sum = sum_of_warp(sum);
   }
+  if (biased) {
+#pragma unroll
+    for (int i = 0; i < kItems; ++i) {
+      if (lane + 32 * i < args.num_experts) ranks[lane + 32 * i] += static_cast<double>(bias[i]);
+    }
+  }
+  __syncwarp();
+  if (args.n_group > 1) keep_groups(args, lane, ranks, ranks + args.num_experts);
   TokenScores<kItems> scores;
   scores.lane = lane;
 #pragma unroll
   for (int i = 0; i < kItems; ++i) {
     const int32_t e = lane + 32 * i;
-    double rank = CUDART_NAN;
-    if (e < args.num_experts) {
-      rank = ranks[e] + static_cast<double>(bias[i]);
-      ranks[e] = rank;
-    }
+    const double rank = e < args.num_experts ? ranks[e] : CUDART_NAN;
     scores.key[i] = isnan(rank) ? 0 : key_of(rank);
   }
-  __syncwarp();
-  if (args.n_group > 1) keep_groups(args, scores, lane, ranks, ranks + args.num_experts);
 
   // Lane s keeps slot s.
   int32_t my_id = -1;
