@@ -23,6 +23,10 @@ constexpr int kExitUsage = 2;
 /** Launches differ in routing and rotate: what one leaves in the caches, the next does not need. */
 constexpr int kLaunches = 8;
 
+/** A processor is watched for so many seconds at least: its neighbours disturb it for tens of
+ * milliseconds. */
+constexpr double kLeastCpuSeconds = 0.1;
+
 /** How often a caller makes all launches, so that starting its thread is little of it. */
 constexpr size_t kCallerRounds = 8;
 
@@ -147,13 +151,15 @@ Measurement measure(const Options& options, const Device& device, const LaunchTi
   // Workspace pages, sleeping threads.
   timer.time(layer, launches.back()->args(tactic, workspace, from_logits));
   std::vector<double> seconds;
-  for (int32_t run = 0; run < options.runs; ++run) {
+  double left = options.device == MOE4J_CPU ? kLeastCpuSeconds : 0;
+  for (size_t run = 0; run < static_cast<size_t>(options.runs) || left > 0; ++run) {
     if (options.callers > 0) {
       seconds.push_back(time_callers(layer, launches, tactic, workspaces, from_logits));
     } else {
-      const BenchLaunch& launch = *launches[static_cast<size_t>(run) % launches.size()];
+      const BenchLaunch& launch = *launches[run % launches.size()];
       seconds.push_back(timer.time(layer, launch.args(tactic, workspace, from_logits)));
     }
+    left -= seconds.back();
   }
   std::sort(seconds.begin(), seconds.end());
   return {tokens, device.tactic_name(tactic), seconds[seconds.size() / 2], seconds.front(), active};
