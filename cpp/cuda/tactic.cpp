@@ -162,7 +162,9 @@ int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens, int32_t com
                     static_cast<int32_t>(std::min<int64_t>(2 * per_expert, 64)));
   }
   if (narrow_suits(desc, tokens) && per_expert <= 24) {
-    return first_of(Family::kSm90Narrow, tokens <= 16 ? 8 : per_expert <= 4 ? 16 : 32);
+    // Few tokens: tiles of 64 rows even out, if short rows keep them short.
+    const bool small = tokens <= 4 && desc.hidden_size < 4096;
+    return first_of(Family::kSm90Narrow, small ? 8 : per_expert <= 4 ? 16 : 32);
   }
   return per_expert <= 2     ? first_of(Family::kSm90Grouped, 16)
          : per_expert <= 18  ? first_of(Family::kSm90Grouped, 32)

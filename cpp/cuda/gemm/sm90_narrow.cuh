@@ -186,11 +186,19 @@ struct NarrowRing {
   }
 };
 
+/** Lets so many cycles pass: what a stage's copies take to leave a multiprocessor. */
+__device__ __forceinline__ void narrow_pause() {
+  constexpr uint32_t kCycles = 600;
+  const auto begin = static_cast<uint32_t>(clock());
+  while (static_cast<uint32_t>(clock()) - begin < kCycles) {
+  }
+}
+
 /**
  * One thread: draws tiles and copies weights of all their row blocks, in stages. A tile is looked
  * up while its predecessor's stages are on their way: between two tiles memory would wait. All
- * copies of a multiprocessor progress together: the very first stage goes alone, so that work
- * begins when it has landed and not when the whole ring has.
+ * copies of a multiprocessor progress together: so the first ones pause in between, and work begins
+ * when one stage has landed, not when the whole ring has.
  */
 template <int kFormat, class Config>
 __device__ __forceinline__ void narrow_copy_weights(const NarrowLayer& layer,
@@ -198,7 +206,7 @@ __device__ __forceinline__ void narrow_copy_weights(const NarrowLayer& layer,
                                                     const NarrowRing<kFormat, Config>& ring) {
   constexpr int kTileBytes = Fragment<kFormat>::kTileBytes;
   NarrowPosition at;
-  bool alone = true;
+  int32_t pauses = ring.stages - 2;
   NarrowTile next = schedule.tile(index);
   for (;;) {
     const Tile tile = next.tile;
@@ -230,8 +238,8 @@ __device__ __forceinline__ void narrow_copy_weights(const NarrowLayer& layer,
         }
       }
       source += bytes;
-      if (alone) mbarrier_wait(full, 0);
-      alone = false;
+      if (pauses > 0) narrow_pause();
+      --pauses;
       if (k_block == second) next = schedule.tile(index);
       at.advance(ring.stages);
     }
@@ -386,20 +394,35 @@ __device__ __forceinline__ void narrow_multiply(const NarrowRing<kFormat, Config
   }
 }
 
+/** Without what launches of narrow kernels never have: constants make epilogues shorter. */
+template <Projection kProjection>
+__device__ __forceinline__ Epilogue narrow_options(const Epilogue& epilogue) {
+  Epilogue options = epilogue;
+  options.expert_scales = false;
+  options.activation_scale = 1.0f;
+  options.row_scales = nullptr;
+  options.per_token_scale = nullptr;
+  options.lora_delta = nullptr;
+  options.output_f32 = false;
+  if (kProjection == Projection::kGateUp) options.output = nullptr;
+  return options;
+}
+
 /** One consumer warp, one tile of at most kTokens columns. */
 template <int kTokens, Projection kProjection, int kFormat, class Config>
 __device__ __forceinline__ void narrow_consume(const GroupedGemm& gemm, const Tile& tile,
                                                const NarrowRing<kFormat, Config>& ring,
                                                NarrowPosition& at, int warp, int lane) {
   float d[kTokens / 8][4] = {};
+  const Epilogue options = narrow_options<kProjection>(gemm.epilogue);
   // The main loop hides the latency of what the epilogue loads, and the slot is free before it
   // ends.
   const ExpertScalars scalars = ring.slots[at.stage].scalars;
   const int32_t strip = tile.row_tile * Config::kConsumers + warp;
-  const StripRows<kProjection> rows(gemm.epilogue, scalars, tile.expert, strip, lane);
-  StripEpilogue<kProjection> epilogue(gemm.epilogue, scalars, rows, tile, strip, lane);
+  const StripRows<kProjection> rows(options, scalars, tile.expert, strip, lane);
+  StripEpilogue<kProjection> epilogue(options, scalars, rows, tile, strip, lane);
   narrow_multiply<kTokens, kProjection>(ring, at, gemm.layout.k_blocks, warp, lane, d);
-  store_columns<kTokens / 8>(gemm.epilogue, epilogue, tile.row_count, &d[0][0]);
+  store_columns<kTokens / 8>(options, epilogue, tile.row_count, &d[0][0]);
 }
 
 /** The same for a tile of any size. */
