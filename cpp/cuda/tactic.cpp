@@ -126,6 +126,7 @@ bool decode_suits(const Tactic& tactic, const moe4j_layer_desc& desc, int64_t to
            decode_shared_bytes(tokens, desc.hidden_size) <= kMaxDecodeShared;
   }
   return desc.weight_format != MOE4J_FORMAT_BF16 && slots <= kSm90DecodeSlots &&
+         desc.intermediate_size <= kSm90DecodeIntermediate &&
          plan_gate_up(desc.weight_format, static_cast<int32_t>(tokens), slots, desc.hidden_size,
                       tactic.blocks, tactic.stages)
                  .blocks > 0;
@@ -150,11 +151,13 @@ int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens, int32_t com
   // Few bytes: the two kernels of decode save more than the others gain. (Elsewhere mma.sync is all
   // there is.)
   const bool hopper_decode = hopper && desc.weight_format != MOE4J_FORMAT_BF16;
-  const int32_t decode = hopper_decode ? first_of(Family::kSm90Decode, 0)
+  const bool single = tokens == 1;  // four blocks a multiprocessor instead of three
+  const int32_t decode = hopper_decode ? first_of(Family::kSm90Decode, 0) + single
                                        : first_of(Family::kDecode, 0) + 1;  // K split in two
   const int64_t weights = tokens * desc.top_k * desc.hidden_size * desc.intermediate_size;
-  const int64_t few_weights = hopper_decode ? 80'000'000 : 40'000'000;
-  if ((!hopper || weights < few_weights) && decode_suits(tactic(decode), desc, tokens)) {
+  const int64_t few_weights = !hopper_decode ? 40'000'000 : single ? 125'000'000 : 80'000'000;
+  const bool few = weights < few_weights && (!hopper_decode || tokens <= 2);
+  if ((!hopper || few) && decode_suits(tactic(decode), desc, tokens)) {
     return decode;
   }
   if (!hopper) {

@@ -238,20 +238,27 @@ class FusedMoe {
     const auto token_slots = static_cast<int32_t>(slots(desc_));
     const int32_t units =
         std::min(tokens * token_slots, layer_.experts()) * layer_.gate_up_layout().row_blocks;
-    Sm90DecodeLayer decode = {describe_decode(), gate_up_plan(chosen, desc_, tokens).stages};
+    Sm90DecodeLayer decode = {describe_decode(),
+                              gate_up_plan(chosen, desc_, tokens).stages,
+                              32 / token_slots,
+                              Divider(token_slots),
+                              Divider(layer_.gate_up_layout().row_blocks),
+                              Divider(layer_.down_layout().k_blocks)};
     const int32_t blocks = std::min(units, plan_.decode_blocks(args_.tactic, tokens));
-    chain_.launch(
-        "sm90_decode_gate_up", kernels.gate_up, dim3(static_cast<unsigned>(blocks)),
-        kSm90DecodeThreads,
+    const int32_t gate_up_bytes =
         gate_up_shared(desc_.weight_format, tokens, token_slots, desc_.hidden_size, decode.stages)
-            .bytes,
-        decode);
-    decode.stages = kDecodeDownStages;
+            .bytes;
+    chain_.launch("sm90_decode_gate_up", kernels.gate_up, dim3(static_cast<unsigned>(blocks)),
+                  kSm90DecodeThreads, gate_up_bytes, decode);
     const int32_t row_blocks = layer_.down_layout().row_blocks;
     const int32_t cluster = down_cluster(row_blocks, multiprocessors_);
+    const int32_t down_blocks = row_blocks * cluster;
+    decode.stages =
+        down_stages(desc_.weight_format, tokens, token_slots, down_blocks, multiprocessors_,
+                    ceil_div(blocks, multiprocessors_) * (gate_up_bytes + kSm90BlockShared));
     chain_.launch_clusters(
-        "sm90_decode_down", kernels.down, dim3(static_cast<unsigned>(row_blocks * cluster)),
-        cluster, kSm90DecodeThreads,
+        "sm90_decode_down", kernels.down, dim3(static_cast<unsigned>(down_blocks)), cluster,
+        kSm90DecodeThreads,
         down_shared(desc_.weight_format, tokens, token_slots, decode.stages).bytes, decode);
   }
 

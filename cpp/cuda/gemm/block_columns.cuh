@@ -164,11 +164,15 @@ class BlockColumns {
 
   /** Scale kIndex of a word as F32: what unpack_scales() has as BF16. */
   template <int kIndex>
-  static __device__ __forceinline__ float expand(uint32_t word) {
+  __device__ __forceinline__ float expand(uint32_t word) const {
     constexpr int kShift = 16 - 8 * kIndex;  // scale 2 is in place
     const uint32_t in_place = kShift >= 0 ? word << (kShift & 31) : word >> 8 | word << 24;
     constexpr uint32_t kMask = 0x00FF0000u << scale_shift(kFormat);
-    return __uint_as_float((in_place & kMask) | (kNvfp4 ? 0x70000000u : 0u));
+    if constexpr (!kNvfp4) return __uint_as_float(in_place & kMask);
+    // (in_place & kMask) | exponent_: an instruction has one immediate operand.
+    uint32_t scale;
+    asm("lop3.b32 %0, %1, %2, %3, 0xEA;" : "=r"(scale) : "r"(in_place), "n"(kMask), "r"(exponent_));
+    return __uint_as_float(scale);
   }
 
   /** Step kStep of a word. */
@@ -196,6 +200,7 @@ class BlockColumns {
   }
 
   float total_[2 * kLaneTokens] = {};
+  uint32_t exponent_ = 0x70000000u | opaque_zero();  // what NVFP4's scales lack
   uint32_t mine_;  // the block in a round whose tokens this lane has
   int lane_;
 };

@@ -44,11 +44,12 @@ namespace moe4j::cuda {
  * which calls `meanwhile` while the first ids are on their way.
  */
 template <class Meanwhile>
-__device__ __forceinline__ int32_t list_experts(const Routing& routing, ChosenExpert* list,
+__device__ __forceinline__ int32_t list_experts(const Sm90DecodeLayer& layer, ChosenExpert* list,
                                                 int lane, const Meanwhile& meanwhile) {
+  const Routing& routing = layer.routing;
   const int32_t slots = routing.slots();
-  const int32_t tokens_a_round = 32 / slots;
-  const int32_t in_round = lane / slots;
+  const int32_t tokens_a_round = layer.tokens_a_round;
+  const int32_t in_round = layer.by_slots.divide(lane);
   const int32_t slot = lane - in_round * slots;
   const uint32_t token_lanes = (0xFFFFFFFFu >> (32 - routing.top_k)) << (in_round * slots);
   const uint32_t lanes_before = (1u << lane) - 1;
@@ -146,17 +147,19 @@ struct DecodeRingPosition {
 
 /** What goes through one stage, and what comes next: GEMM1's blocks take units in turn. */
 struct GateUpChunks {
+  Divider by_row_blocks;
   int32_t stage_blocks, k_blocks, row_blocks, units, stride;
   int32_t unit, index, row_block, k, blocks;
   int32_t limit =
       1;  // the first chunks are small: all copies of a multiprocessor progress together
 
-  __device__ __forceinline__ GateUpChunks(const WeightLayout& layout, int32_t stage_blocks,
+  __device__ __forceinline__ GateUpChunks(const Sm90DecodeLayer& layer, int32_t stage_blocks,
                                           int32_t experts)
-      : stage_blocks(stage_blocks),
-        k_blocks(layout.k_blocks),
-        row_blocks(layout.row_blocks),
-        units(experts * layout.row_blocks),
+      : by_row_blocks(layer.by_gate_up_row_blocks),
+        stage_blocks(stage_blocks),
+        k_blocks(layer.gate_up_layout.k_blocks),
+        row_blocks(layer.gate_up_layout.row_blocks),
+        units(experts * row_blocks),
         stride(static_cast<int32_t>(gridDim.x)),
         unit(static_cast<int32_t>(blockIdx.x)) {
     begin_unit();
@@ -180,7 +183,7 @@ struct GateUpChunks {
 
  private:
   __device__ __forceinline__ void begin_unit() {
-    index = unit / row_blocks;
+    index = by_row_blocks.divide(unit);
     row_block = unit - index * row_blocks;
     k = 0;
     blocks = min(limit, k_blocks);
@@ -192,16 +195,16 @@ struct DownChunks {
   int32_t stage_blocks, k_blocks, end;
   int32_t row_block, position, index, k, blocks;
 
-  __device__ __forceinline__ DownChunks(const WeightLayout& layout, int32_t stage_blocks,
+  __device__ __forceinline__ DownChunks(const Sm90DecodeLayer& layer, int32_t stage_blocks,
                                         int32_t experts)
-      : stage_blocks(stage_blocks), k_blocks(layout.k_blocks) {
-    const auto size = static_cast<int32_t>(cluster_size());
+      : stage_blocks(stage_blocks), k_blocks(layer.down_layout.k_blocks) {
+    const int log2_size = __ffs(static_cast<int32_t>(cluster_size())) - 1;
     const auto rank = static_cast<int32_t>(cluster_rank());
     const int32_t all = experts * k_blocks;
-    row_block = static_cast<int32_t>(blockIdx.x) / size;
-    position = rank * all / size;
-    end = (rank + 1) * all / size;
-    index = position / k_blocks;
+    row_block = static_cast<int32_t>(blockIdx.x) >> log2_size;
+    position = rank * all >> log2_size;
+    end = (rank + 1) * all >> log2_size;
+    index = layer.by_down_k_blocks.divide(position);
     k = position - index * k_blocks;
     count_blocks();
   }
@@ -306,20 +309,38 @@ __device__ __forceinline__ int32_t nth_token(uint32_t mask, int n) {
   return __ffs(static_cast<int>(mask)) - 1;
 }
 
-/** All consumers: x to shared memory, in fragment order and times kTokenScale. */
+/**
+ * All consumers: x to shared memory, in fragment order and times kTokenScale. Loads of several
+ * places overlap: each waits for cold memory.
+ */
 __device__ __forceinline__ void stage_decode_tokens(const DecodeLayer& layer, uint8_t* rows) {
+  constexpr int kInFlight = 6;
   const int32_t chunks = layer.hidden / 8;
-  const int32_t all = static_cast<int32_t>(layer.routing.tokens) * chunks;
-  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < all; i += kDecodeConsumers) {
-    const int32_t token = i / chunks;
-    const int32_t k = (i - token * chunks) * 8;
-    const uint4 v = *reinterpret_cast<const uint4*>(layer.tokens +
-                                                    static_cast<int64_t>(token) * layer.hidden + k);
-    uint8_t* to = rows + token * decode_row_bytes(layer.hidden) + fragment_offset(k) * 2;
-    *reinterpret_cast<uint32_t*>(to) = multiply_bf16x2(v.x, kTokenScaleBf16x2);
-    *reinterpret_cast<uint32_t*>(to + 32) = multiply_bf16x2(v.y, kTokenScaleBf16x2);
-    *reinterpret_cast<uint32_t*>(to + 64) = multiply_bf16x2(v.z, kTokenScaleBf16x2);
-    *reinterpret_cast<uint32_t*>(to + 96) = multiply_bf16x2(v.w, kTokenScaleBf16x2);
+  const auto tokens = static_cast<int32_t>(layer.routing.tokens);
+#pragma unroll 1
+  for (int32_t token = 0; token < tokens; ++token) {
+    const auto* const source = reinterpret_cast<const uint4*>(layer.tokens) + token * chunks;
+    uint8_t* const row = rows + token * decode_row_bytes(layer.hidden);
+#pragma unroll 1
+    for (auto first = static_cast<int32_t>(threadIdx.x); first < chunks;
+         first += kInFlight * kDecodeConsumers) {
+      uint4 v[kInFlight];
+#pragma unroll
+      for (int i = 0; i < kInFlight; ++i) {
+        const int32_t chunk = first + i * kDecodeConsumers;
+        if (chunk < chunks) v[i] = source[chunk];
+      }
+#pragma unroll
+      for (int i = 0; i < kInFlight; ++i) {
+        const int32_t chunk = first + i * kDecodeConsumers;
+        if (chunk >= chunks) break;
+        uint8_t* const to = row + fragment_offset(chunk * 8) * 2;
+        *reinterpret_cast<uint32_t*>(to) = multiply_bf16x2(v[i].x, kTokenScaleBf16x2);
+        *reinterpret_cast<uint32_t*>(to + 32) = multiply_bf16x2(v[i].y, kTokenScaleBf16x2);
+        *reinterpret_cast<uint32_t*>(to + 64) = multiply_bf16x2(v[i].z, kTokenScaleBf16x2);
+        *reinterpret_cast<uint32_t*>(to + 96) = multiply_bf16x2(v[i].w, kTokenScaleBf16x2);
+      }
+    }
   }
 }
 
@@ -348,12 +369,12 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
   const bool produces = warp == kStripsPerTile;
   if (produces) {
     grid_dependency_wait();  // a kernel may have made the routing
-    const int32_t found = list_experts(layer.routing, experts, lane, [&] {
+    const int32_t found = list_experts(layer, experts, lane, [&] {
       if (lane == 0) ring.init();
     });
     if (lane == 0) {
       count = found;
-      GateUpChunks chunk(layout, kStageBlocks, found);
+      GateUpChunks chunk(layer, kStageBlocks, found);
 #pragma unroll 1
       for (uint32_t s = 0; s < ring.stages && chunk.valid(); ++s, chunk.advance()) {
         copy_weights(ring, s, chunk, experts, layer.gate_up, layout, 0);
@@ -363,7 +384,7 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
     stage_decode_tokens(layer, shared + parts.tokens);
   }
   __syncthreads();
-  GateUpChunks chunk(layout, kStageBlocks, count);
+  GateUpChunks chunk(layer, kStageBlocks, count);
   DecodeRingPosition at;
   if (produces) {
     if (lane != 0) return;
@@ -437,7 +458,8 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
   // This block's share of the cluster's outputs: [token][rows].
   const auto blocks = static_cast<int32_t>(cluster_size());
   const auto rank = static_cast<int32_t>(cluster_rank());
-  const int32_t rows = kTileRows / blocks;
+  const int log2_rows = __ffs(kTileRows) - __ffs(blocks);
+  const int32_t rows = 1 << log2_rows;
   const int32_t first_row = static_cast<int32_t>(blockIdx.x) * rows;
   const int32_t outputs = tokens * rows;
 
@@ -447,14 +469,14 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
   };
   if (produces) {
     // The routing is older than the kernel before this one.
-    const int32_t found = list_experts(layer.routing, experts, lane, [&] {
+    const int32_t found = list_experts(layer, experts, lane, [&] {
       if (lane != 0) return;
       ring.init();
       mbarrier_arrive_expect(ring.extra(), static_cast<uint32_t>(tokens * kTileRows * 4));
     });
     if (lane == 0) {
       count = found;
-      DownChunks chunk(layout, kStageBlocks, found);
+      DownChunks chunk(layer, kStageBlocks, found);
 #pragma unroll 1
       for (uint32_t s = 0; s < ring.stages && chunk.valid(); ++s, chunk.advance()) {
         copy_weights(ring, s, chunk, experts, layer.down, layout, token_bytes(chunk));
@@ -477,9 +499,9 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
         to += kRowBytes;
       }
     };
+    DownChunks chunk(layer, kStageBlocks, count);
     grid_dependency_wait();
     grid_dependency_launch();
-    DownChunks chunk(layout, kStageBlocks, count);
 #pragma unroll 1
     for (uint32_t s = 0; s < ring.stages && chunk.valid(); ++s, chunk.advance()) {
       copy_tokens(s, chunk);  // their weights are on their way
@@ -502,8 +524,8 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
   }
 #pragma unroll 1
   for (int32_t i = static_cast<int32_t>(threadIdx.x); i < outputs; i += kDecodeConsumers) {
-    const int32_t token = i / rows;
-    const int32_t feature = first_row + i % rows;
+    const int32_t token = i >> log2_rows;
+    const int32_t feature = first_row + (i & (rows - 1));
     float sum = 0.0f;
     if (feature < layer.hidden) {
       if (layer.addend != nullptr) {
@@ -528,7 +550,7 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
   for (int32_t i = lane; i < tokens * 8; i += 32) own[i] = make_float2(0.0f, 0.0f);
   __syncwarp();
   DecodeRingPosition at;
-  DownChunks chunk(layout, kStageBlocks, count);
+  DownChunks chunk(layer, kStageBlocks, count);
 
   const auto multiply_expert = [&](auto share) {
     using Columns = BlockColumns<kFormat, decltype(share)::value>;
@@ -561,8 +583,8 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
 #pragma unroll 1
   for (int32_t i = lane; i < tokens * 8; i += 32) {
     const int32_t row = strip * kStripRows + i % 8 * 2;
-    const auto owner = static_cast<uint32_t>(row / rows);
-    const float* to = sums + rank * outputs + i / 8 * rows + row % rows;
+    const auto owner = static_cast<uint32_t>(row >> log2_rows);
+    const float* to = sums + rank * outputs + i / 8 * rows + (row & (rows - 1));
     store_cluster_async(cluster_address(shared_address(to), owner), own[i].x, own[i].y,
                         cluster_address(ring.extra(), owner));
   }
@@ -570,10 +592,13 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
 #pragma unroll 1
   for (int32_t i = static_cast<int32_t>(threadIdx.x); i < outputs; i += kDecodeConsumers) {
     float sum = base[i];
-    for (int32_t part = 0; part < blocks; ++part) sum += sums[part * outputs + i];
-    const int32_t feature = first_row + i % rows;
+#pragma unroll
+    for (int32_t part = 0; part < kMaxDownCluster; ++part) {
+      if (part < blocks) sum += sums[part * outputs + i];
+    }
+    const int32_t feature = first_row + (i & (rows - 1));
     if (feature >= layer.hidden) continue;
-    const int64_t out = static_cast<int64_t>(i / rows) * layer.hidden + feature;
+    const int64_t out = static_cast<int64_t>(i >> log2_rows) * layer.hidden + feature;
     if (layer.output_f32) {
       static_cast<float*>(layer.output)[out] = sum;
     } else {

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "cuda/arguments.hpp"
+#include "cuda/divider.hpp"
 #include "cuda/gemm/decode_limits.hpp"
 #include "cuda/weight_layout.hpp"
 
@@ -12,9 +13,16 @@ namespace moe4j::cuda {
 /** The most experts of a token, shared ones included: a warp lists whole tokens. */
 inline constexpr int32_t kSm90DecodeSlots = 32;
 
-/** A layer, and the stages of a kernel's ring. */
+/** The largest intermediate size: the number of a launch's units must suit a Divider. */
+inline constexpr int32_t kSm90DecodeIntermediate = 65536;
+
+/** A layer, the stages of a kernel's ring, and divisors. */
 struct Sm90DecodeLayer : DecodeLayer {
   int32_t stages;
+  int32_t tokens_a_round;  // whose slots a warp looks at together
+  Divider by_slots;
+  Divider by_gate_up_row_blocks;
+  Divider by_down_k_blocks;
 };
 
 using Sm90DecodeKernel = void (*)(Sm90DecodeLayer);
@@ -119,14 +127,36 @@ MOE4J_HOST_DEVICE constexpr GateUpPlan plan_gate_up(int32_t weight_format, int32
   return {0, 0};
 }
 
-/** Stages of GEMM2's blocks: some of them shall fit beside GEMM1's. */
-inline constexpr int32_t kDecodeDownStages = 3;
+inline constexpr int32_t kMaxDownCluster = 8;
 
 /** Blocks that share 64 output rows: so many that one wave, four a multiprocessor, holds all. */
 MOE4J_HOST_DEVICE constexpr int32_t down_cluster(int32_t row_blocks, int32_t multiprocessors) {
-  int32_t cluster = 8;
+  int32_t cluster = kMaxDownCluster;
   while (cluster > 1 && cluster * row_blocks > 4 * multiprocessors) cluster /= 2;
   return cluster;
+}
+
+/** Stages of GEMM2's blocks where they lie beside GEMM1's. */
+inline constexpr int32_t kDecodeDownStages = 3;
+
+/**
+ * Stages of GEMM2's `blocks` blocks. Where no multiprocessor has room for its share of them beside
+ * `gate_up_shared_bytes` of GEMM1's, they start as GEMM1's end, most of them where these end first:
+ * more stages, so that there is no room for more than the share.
+ */
+constexpr int32_t down_stages(int32_t weight_format, int32_t tokens, int32_t slots, int32_t blocks,
+                              int32_t multiprocessors, int32_t gate_up_shared_bytes) {
+  // Clusters reach some 15 of 16 multiprocessors.
+  const int32_t share = ceil_div(16 * blocks, 15 * multiprocessors);
+  const auto bytes = [&](int32_t stages) {
+    return down_shared(weight_format, tokens, slots, stages).bytes + kSm90BlockShared;
+  };
+  int32_t stages = kDecodeDownStages;
+  if (gate_up_shared_bytes + share * bytes(stages) <= kSm90Shared) return stages;
+  while ((share + 1) * bytes(stages) <= kSm90Shared && share * bytes(stages + 1) <= kSm90Shared) {
+    ++stages;
+  }
+  return stages;
 }
 
 }  // namespace moe4j::cuda
