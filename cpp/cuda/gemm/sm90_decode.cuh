@@ -35,6 +35,7 @@
 #include "cuda/ptx/grid_dependency.cuh"
 #include "cuda/ptx/mbarrier.cuh"
 #include "cuda/ptx/mma.cuh"
+#include "cuda/ptx/ring_position.cuh"
 #include "cuda/routing.cuh"
 
 namespace moe4j::cuda {
@@ -130,18 +131,6 @@ struct DecodeRing {
     }
     mbarrier_init(extra(), 1);
     mbarrier_init_fence();
-  }
-};
-
-/** Position in a ring whose number of stages is known when it runs. */
-struct DecodeRingPosition {
-  uint32_t stage = 0;
-  uint32_t parity = 0;
-  __device__ __forceinline__ void advance(uint32_t stages) {
-    if (++stage == stages) {
-      stage = 0;
-      parity ^= 1;
-    }
   }
 };
 
@@ -275,7 +264,7 @@ __device__ __forceinline__ void multiply_stage(BlockColumns<kFormat, kShare>& co
  */
 template <class Columns, class Chunks, class Tokens>
 __device__ __forceinline__ void multiply_unit(Columns& columns, const DecodeRing& ring,
-                                              DecodeRingPosition& at, Chunks& chunk, int strip,
+                                              DynamicRingPosition& at, Chunks& chunk, int strip,
                                               const Tokens& tokens) {
   bool ends = false;
   while (!ends) {
@@ -385,7 +374,7 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
   }
   __syncthreads();
   GateUpChunks chunk(layer, kStageBlocks, count);
-  DecodeRingPosition at;
+  DynamicRingPosition at;
   if (produces) {
     if (lane != 0) return;
 #pragma unroll 1
@@ -506,7 +495,7 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
     for (uint32_t s = 0; s < ring.stages && chunk.valid(); ++s, chunk.advance()) {
       copy_tokens(s, chunk);  // their weights are on their way
     }
-    DecodeRingPosition at;
+    DynamicRingPosition at;
     at.parity = 1;
 #pragma unroll 1
     for (; chunk.valid(); chunk.advance()) {
@@ -549,7 +538,7 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
 #pragma unroll 1
   for (int32_t i = lane; i < tokens * 8; i += 32) own[i] = make_float2(0.0f, 0.0f);
   __syncwarp();
-  DecodeRingPosition at;
+  DynamicRingPosition at;
   DownChunks chunk(layer, kStageBlocks, count);
 
   const auto multiply_expert = [&](auto share) {

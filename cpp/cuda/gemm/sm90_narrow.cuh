@@ -121,18 +121,6 @@ struct NarrowTokens {
   }
 };
 
-/** Position in a ring whose length is known at run time. */
-struct NarrowPosition {
-  uint32_t stage = 0;
-  uint32_t parity = 0;
-  __device__ __forceinline__ void advance(int32_t stages) {
-    if (++stage == static_cast<uint32_t>(stages)) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
-
 /** Shared memory: barriers, what consumers are told, stages, table. */
 template <int kFormat, class Config>
 struct NarrowRing {
@@ -205,7 +193,7 @@ __device__ __forceinline__ void narrow_copy_weights(const NarrowLayer& layer,
                                                     const NarrowSchedule& schedule, int32_t index,
                                                     const NarrowRing<kFormat, Config>& ring) {
   constexpr int kTileBytes = Fragment<kFormat>::kTileBytes;
-  NarrowPosition at;
+  DynamicRingPosition at;
   int32_t pauses = ring.stages - 2;
   NarrowTile next = schedule.tile(index);
   for (;;) {
@@ -255,7 +243,7 @@ __device__ __forceinline__ void narrow_copy_tokens(const NarrowLayer& layer,
                                                    const NarrowRing<kFormat, Config>& ring) {
   using GateUpTokens = NarrowTokens<Projection::kGateUp, Config>;
   using DownTokens = NarrowTokens<Projection::kDown, Config>;
-  NarrowPosition at;
+  DynamicRingPosition at;
   // Copies the stages of a tile: `copy` gets the destination, the number of K blocks and the
   // barrier.
   const auto copy_stages = [&](const GroupedGemm& gemm, const Tile& tile, auto&& copy) {
@@ -339,7 +327,7 @@ __device__ __forceinline__ void narrow_announce(int32_t* stored,
 /** Main loop of one consumer warp over one tile of at most kTokens columns. */
 template <int kTokens, Projection kProjection, int kFormat, class Config>
 __device__ __forceinline__ void narrow_multiply(const NarrowRing<kFormat, Config>& ring,
-                                                NarrowPosition& at, int32_t k_blocks, int warp,
+                                                DynamicRingPosition& at, int32_t k_blocks, int warp,
                                                 int lane, float (&d)[kTokens / 8][4]) {
   using Weights = Fragment<kFormat>;
   using Tokens = NarrowTokens<kProjection, Config>;
@@ -412,7 +400,7 @@ __device__ __forceinline__ Epilogue narrow_options(const Epilogue& epilogue) {
 template <int kTokens, Projection kProjection, int kFormat, class Config>
 __device__ __forceinline__ void narrow_consume(const GroupedGemm& gemm, const Tile& tile,
                                                const NarrowRing<kFormat, Config>& ring,
-                                               NarrowPosition& at, int warp, int lane) {
+                                               DynamicRingPosition& at, int warp, int lane) {
   float d[kTokens / 8][4] = {};
   const Epilogue options = narrow_options<kProjection>(gemm.epilogue);
   // The main loop hides the latency of what the epilogue loads, and the slot is free before it
@@ -429,7 +417,7 @@ __device__ __forceinline__ void narrow_consume(const GroupedGemm& gemm, const Ti
 template <Projection kProjection, int kFormat, class Config>
 __device__ __forceinline__ void narrow_consume_tile(const GroupedGemm& gemm, const Tile& tile,
                                                     const NarrowRing<kFormat, Config>& ring,
-                                                    NarrowPosition& at, int warp, int lane) {
+                                                    DynamicRingPosition& at, int warp, int lane) {
   const auto consume = [&](auto columns) {
     narrow_consume<decltype(columns)::value, kProjection>(gemm, tile, ring, at, warp, lane);
   };
@@ -496,7 +484,7 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
       narrow_announce(layer.stored, ring);
     }
   } else {
-    NarrowPosition at;
+    DynamicRingPosition at;
     RingPosition<2> done;
     const auto announce = [&](int32_t expert) {
       mbarrier_wait(ring.counted(done.stage), done.parity ^ 1);
