@@ -56,8 +56,8 @@ template <int kTokens>
 __device__ void wgmma_m64k32_e4m3(float* d, const uint32_t (&a)[4], uint64_t b);
 
 // clang-format off
-// Register names and operands, 8 accumulators (16 columns) a group; 120 and 136 columns end with half
-// of one.
+// Register names and operands, 8 accumulators (16 columns) a group; 40, 120 and 136 columns end with
+// half of one.
 #define MOE4J_N0 "%0, %1, %2, %3, %4, %5, %6, %7"
 #define MOE4J_N1 "%8, %9, %10, %11, %12, %13, %14, %15"
 #define MOE4J_N2 "%16, %17, %18, %19, %20, %21, %22, %23"
@@ -77,11 +77,13 @@ __device__ void wgmma_m64k32_e4m3(float* d, const uint32_t (&a)[4], uint64_t b);
 #define MOE4J_D(i)                                                                             \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
       "+f"(d[i + 6]), "+f"(d[i + 7])
+#define MOE4J_HALF_N2 "%16, %17, %18, %19"
 #define MOE4J_HALF_N7 "%56, %57, %58, %59"
 #define MOE4J_HALF_N8 "%64, %65, %66, %67"
 #define MOE4J_HALF_D(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define MOE4J_NAMES_16 MOE4J_N0
 #define MOE4J_NAMES_32 MOE4J_NAMES_16 ", " MOE4J_N1
+#define MOE4J_NAMES_40 MOE4J_NAMES_32 ", " MOE4J_HALF_N2
 #define MOE4J_NAMES_48 MOE4J_NAMES_32 ", " MOE4J_N2
 #define MOE4J_NAMES_64 MOE4J_NAMES_48 ", " MOE4J_N3
 #define MOE4J_NAMES_80 MOE4J_NAMES_64 ", " MOE4J_N4
@@ -100,6 +102,7 @@ __device__ void wgmma_m64k32_e4m3(float* d, const uint32_t (&a)[4], uint64_t b);
 #define MOE4J_NAMES_256 MOE4J_NAMES_240 ", " MOE4J_N15
 #define MOE4J_OPERANDS_16 MOE4J_D(0)
 #define MOE4J_OPERANDS_32 MOE4J_OPERANDS_16, MOE4J_D(8)
+#define MOE4J_OPERANDS_40 MOE4J_OPERANDS_32, MOE4J_HALF_D(16)
 #define MOE4J_OPERANDS_48 MOE4J_OPERANDS_32, MOE4J_D(16)
 #define MOE4J_OPERANDS_64 MOE4J_OPERANDS_48, MOE4J_D(24)
 #define MOE4J_OPERANDS_80 MOE4J_OPERANDS_64, MOE4J_D(32)
@@ -139,6 +142,7 @@ __device__ void wgmma_m64k32_e4m3(float* d, const uint32_t (&a)[4], uint64_t b);
 
 MOE4J_WGMMA(16, "%8", "%9", "%10", "%11", "%12")
 MOE4J_WGMMA(32, "%16", "%17", "%18", "%19", "%20")
+MOE4J_WGMMA(40, "%20", "%21", "%22", "%23", "%24")
 MOE4J_WGMMA(48, "%24", "%25", "%26", "%27", "%28")
 MOE4J_WGMMA(64, "%32", "%33", "%34", "%35", "%36")
 MOE4J_WGMMA(80, "%40", "%41", "%42", "%43", "%44")
@@ -181,7 +185,9 @@ MOE4J_WGMMA(256, "%128", "%129", "%130", "%131", "%132")
 #undef MOE4J_OPERANDS_16
 #undef MOE4J_NAMES_32
 #undef MOE4J_OPERANDS_32
+#undef MOE4J_NAMES_40
 #undef MOE4J_NAMES_48
+#undef MOE4J_OPERANDS_40
 #undef MOE4J_OPERANDS_48
 #undef MOE4J_NAMES_64
 #undef MOE4J_OPERANDS_64
