@@ -134,8 +134,11 @@ struct Fragment<MOE4J_FORMAT_BF16> : StripPlace<MOE4J_FORMAT_BF16> {
     return packed;
   }
 
+  static __device__ __forceinline__ uint32_t scale_mask() { return 0; }  // there is none
+
   template <int kStep>
-  static __device__ __forceinline__ void unpack(const Packed& packed, uint32_t (&a)[4]) {
+  static __device__ __forceinline__ void unpack(const Packed& packed, uint32_t (&a)[4],
+                                                uint32_t /*mask*/ = 0) {
     const uint4& r = packed.registers[kStep];
     // An instruction of its own between load and matrix unit: with loads straight into wgmma's
     // operand registers results were wrong now and then.

@@ -257,6 +257,7 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<Config>& ring,
   using Weights = typename Config::Weights;
   uint32_t a[2][2][4] = {};  // A of two halves
   uint32_t previous = 0;     // stage whose wgmma may still be in flight
+  const uint32_t scale_mask = Operand::scale_mask();
 
   typename Operand::Packed packed;
   const auto load_codes = [&](uint32_t stage, int32_t tile) {
@@ -299,9 +300,9 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<Config>& ring,
           }
         };
         if (half == 0) {
-          Operand::template unpack<0>(packed, a[h % 2]);
+          Operand::template unpack<0>(packed, a[h % 2], scale_mask);
         } else {
-          Operand::template unpack<Operand::kHalves - 1>(packed, a[h % 2]);
+          Operand::template unpack<Operand::kHalves - 1>(packed, a[h % 2], scale_mask);
         }
         multiply(a[h % 2], tokens + h / 2 * Config::kTokenBlockBytes + h % 2 * 64);
         if (last && !Config::kBf16Weights) load_next();
@@ -332,10 +333,10 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<Config>& ring,
 #pragma unroll 1
       for (int32_t tile = 0; tile < rest; ++tile) {
         if (tile > 0) load_codes(at.stage, tile);
-        Operand::template unpack<0>(packed, a[0]);
+        Operand::template unpack<0>(packed, a[0], scale_mask);
         multiply(a[0], tokens);
         if constexpr (Operand::kHalves == 2) {
-          Operand::template unpack<1>(packed, a[1]);
+          Operand::template unpack<1>(packed, a[1], scale_mask);
           multiply(a[1], tokens + 64);
           tokens += Config::kTokenBlockBytes;
         } else {

@@ -22,11 +22,15 @@ struct Bf16Operand {
   static constexpr int kHalves = 2;             // a weight tile
   static constexpr bool kScaledTokens = false;  // no scale but 1
 
+  /** unpack()'s, in a register. */
+  static __device__ __forceinline__ uint32_t scale_mask() { return Weights::scale_mask(); }
+
   /** A's registers of the two instructions of a half. */
   template <int kHalf>
-  static __device__ __forceinline__ void unpack(const Packed& packed, uint32_t (&a)[2][4]) {
-    Weights::template unpack<2 * kHalf>(packed, a[0]);
-    Weights::template unpack<2 * kHalf + 1>(packed, a[1]);
+  static __device__ __forceinline__ void unpack(const Packed& packed, uint32_t (&a)[2][4],
+                                                uint32_t scale_mask) {
+    Weights::template unpack<2 * kHalf>(packed, a[0], scale_mask);
+    Weights::template unpack<2 * kHalf + 1>(packed, a[1], scale_mask);
   }
 
   template <int kTokens>
@@ -43,8 +47,11 @@ struct Fp8Operand {
   static constexpr int kHalves = 1;
   static constexpr bool kScaledTokens = true;
 
+  static __device__ __forceinline__ uint32_t scale_mask() { return 0; }  // there is none
+
   template <int kHalf>
-  static __device__ __forceinline__ void unpack(const Packed& packed, uint32_t (&a)[2][4]) {
+  static __device__ __forceinline__ void unpack(const Packed& packed, uint32_t (&a)[2][4],
+                                                uint32_t /*scale_mask*/) {
     packed.unpack<0>(a[0]);
     packed.unpack<1>(a[1]);
   }
