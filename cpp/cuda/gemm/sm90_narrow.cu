@@ -8,8 +8,12 @@ namespace {
 template <int kFormat, class Config>
 NarrowInstance narrow_instance_of() {
   using Ring = NarrowRing<kFormat, Config>;
-  return {sm90_narrow<kFormat, Config>, Config::kThreads,     Config::kBlocks,
-          Config::kStages,              Ring::kStageBytes, Ring::kFixedBytes};
+  return {sm90_narrow<kFormat, Config>,
+          Config::kThreads,
+          Config::kBlocks,
+          Config::kStages,
+          Ring::kStageBytes,
+          Ring::kFixedBytes};
 }
 
 }  // namespace

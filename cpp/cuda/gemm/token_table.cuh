@@ -40,8 +40,7 @@ class TokenTable {
       for (int i = 0; i < kInFlight; ++i) {
         const int32_t pair = first + i * threads;
         token[i] = static_cast<int32_t>(__umulhi(2 * static_cast<uint32_t>(pair), inverse));
-        expert[i] =
-            pair < pairs ? named_expert(routing, token[i], pair - token[i] * slots) : -1;
+        expert[i] = pair < pairs ? named_expert(routing, token[i], pair - token[i] * slots) : -1;
       }
     };
     load(thread);
