@@ -284,11 +284,7 @@ public final class Autotuner implements TacticSelector.Source {
   }
 
   private void tellUncovered(TunedOperation variant, long tokens, Selection selection) {
-    TunerEvents.ShapeUncovered event = new TunerEvents.ShapeUncovered();
-    event.key = variant.family() + "@" + tokens;
-    event.tactic = selection.candidate().toString();
-    event.source = selection.source().name();
-    event.commit();
+    TunerEvents.INSTANCE.shapeUncovered(variant.family() + "@" + tokens, selection);
     boolean tuned = device(variant.device()).tunings().knows(variant.family().operation());
     LOG.log(
         tuned ? System.Logger.Level.WARNING : System.Logger.Level.DEBUG,

@@ -17,6 +17,7 @@ import io.moe4j.autotune.store.TunedEntry;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Consumer;
 
 /**
  * Tunes the buckets of one operation that are not settled yet, small ones first, and keeps each
@@ -141,10 +142,9 @@ final class Sweep {
     boolean again = device.known(key).isPresent();
     double share = share(search, buckets.subList(bucket, buckets.size()));
     scope.listener().bucketStarted(key, bucket, buckets.size());
-    TunerEvents.BucketTuned event = new TunerEvents.BucketTuned();
-    event.begin();
+    Consumer<BucketResult> recorder = TunerEvents.INSTANCE.bucketBegins();
     BucketResult result = search.search(tokens, share, again ? 1 : Math.min(1, MAX_SHARES * share));
-    event.record(result);
+    recorder.accept(result);
     add(result);
     if (result.decision().isPresent()) {
       device.remember(result);

@@ -1,77 +1,32 @@
 package io.moe4j.autotune;
 
 import io.moe4j.autotune.search.BucketResult;
-import jdk.jfr.Category;
-import jdk.jfr.Description;
-import jdk.jfr.Event;
-import jdk.jfr.Label;
-import jdk.jfr.Name;
-import jdk.jfr.StackTrace;
+import java.util.function.Consumer;
 
-/** What the tuner tells the flight recorder. */
-final class TunerEvents {
-  private TunerEvents() {}
+/** What the tuner tells the flight recorder. Silent on run-time images that come without one. */
+interface TunerEvents {
+  /** Of this Java run time. Safe for use by several threads. */
+  TunerEvents INSTANCE =
+      ModuleLayer.boot().findModule("jdk.jfr").isPresent() ? new FlightRecorder() : new Silence();
 
-  @Name("io.moe4j.BucketTuned")
-  @Label("Bucket tuned")
-  @Description("One token bucket of one operation was searched for its best tactic")
-  @Category("moe4j")
-  @StackTrace(false)
-  static final class BucketTuned extends Event {
-    @Label("Key")
-    String key;
+  /**
+   * The search of a token bucket begins.
+   *
+   * @return takes its result, once, in the same thread
+   */
+  Consumer<BucketResult> bucketBegins();
 
-    @Label("Status")
-    String status;
+  /** A shape that no tuning covers is launched for the first time. */
+  void shapeUncovered(String key, Selection selection);
 
-    @Label("Detail")
-    String detail;
-
-    @Label("Tactics tried")
-    int tactics;
-
-    @Label("Launches")
-    long launches;
-
-    @Label("Chosen tactic")
-    String tactic;
-
-    @Label("Speed-up over the default")
-    double speedup;
-
-    void record(BucketResult result) {
-      end();
-      if (shouldCommit()) {
-        key = result.key().toString();
-        status = result.status().name();
-        detail = result.detail();
-        tactics = result.timings().size();
-        launches = result.launches();
-        result
-            .decision()
-            .ifPresent(
-                decision -> {
-                  tactic = decision.candidate().toString();
-                  speedup = decision.speedup();
-                });
-        commit();
-      }
+  /** Tells nobody. */
+  final class Silence implements TunerEvents {
+    @Override
+    public Consumer<BucketResult> bucketBegins() {
+      return result -> {};
     }
-  }
 
-  @Name("io.moe4j.ShapeUncovered")
-  @Label("Shape uncovered")
-  @Description("A shape was launched for the first time for which no tuning was made")
-  @Category("moe4j")
-  @StackTrace(false)
-  static final class ShapeUncovered extends Event {
-    @Label("Key")
-    String key;
-
-    @Label("Tactic used instead")
-    String tactic;
-
-    @Label("Source of that tactic")
-    String source;
+    @Override
+    public void shapeUncovered(String key, Selection selection) {}
   }
 }

@@ -22,7 +22,12 @@ public record CliProcess(int status, String out, String err) {
   /** Runs the application to its end. */
   public static CliProcess run(Path folder, Object... arguments)
       throws IOException, InterruptedException {
-    List<String> command = command(arguments);
+    return run(folder, command(arguments));
+  }
+
+  /** Runs a {@link #command} to its end. */
+  public static CliProcess run(Path folder, List<String> command)
+      throws IOException, InterruptedException {
     Path out = Files.createTempFile(folder, "stdout", ".txt");
     Path err = Files.createTempFile(folder, "stderr", ".txt");
     Process process =
@@ -37,7 +42,7 @@ public record CliProcess(int status, String out, String err) {
     return new CliProcess(process.exitValue(), Files.readString(out), Files.readString(err));
   }
 
-  /** The command line that runs the application. */
+  /** The command line that runs the application; options of Java go after its first element. */
   public static List<String> command(Object... arguments) {
     List<String> command =
         new ArrayList<>(

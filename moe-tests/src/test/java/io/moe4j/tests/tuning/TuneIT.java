@@ -67,6 +67,15 @@ class TuneIT {
     assertEquals(0, json(tune("--tokens", "1,16")).get("launches").intValue());
   }
 
+  /** As on a run-time image that was made of the modules that a server names itself. */
+  @Test
+  void tunesWithoutAFlightRecorder() throws Exception {
+    List<String> command = CliProcess.command(tune("--tokens", "1").toArray());
+    command.add(1, "--limit-modules=java.logging,java.management,java.xml,jdk.unsupported");
+    CliProcess process = CliProcess.run(folder, command);
+    assertEquals(0, process.status(), process.err() + process.out());
+  }
+
   @Test
   @Timeout(300)
   void ctrlCKeepsWhatIsFinished() throws Exception {
