@@ -79,11 +79,11 @@ class TuneIT {
   @Test
   @Timeout(300)
   void ctrlCKeepsWhatIsFinished() throws Exception {
-    List<Object> arguments = tune("--max-tokens", "8192", "--budget", "10m");
+    // A build in the background of a shell ignores Ctrl-C, and so would what it starts.
+    List<String> command = new ArrayList<>(List.of("env", "--default-signal=INT"));
+    command.addAll(CliProcess.command(tune("--max-tokens", "8192", "--budget", "10m").toArray()));
     Process process =
-        new ProcessBuilder(CliProcess.command(arguments.toArray()))
-            .redirectOutput(folder.resolve("out.txt").toFile())
-            .start();
+        new ProcessBuilder(command).redirectOutput(folder.resolve("out.txt").toFile()).start();
     StringBuilder progress = new StringBuilder();
     try (BufferedReader lines =
         new BufferedReader(
