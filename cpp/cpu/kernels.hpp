@@ -24,7 +24,7 @@ inline constexpr int32_t kMaxGroupTokens = 64;
  * for them in the L2 cache: more lines can be on their way there than to the L1 cache, whose number
  * keeps one thread of some processors at half of what it can read.
  */
-inline constexpr int64_t kPrefetchChunks = 8;
+inline constexpr int64_t kPrefetchChunks = 12;
 
 /** How a token's vector lies in memory, zeros beyond K up to a whole chunk. */
 enum class ActivationLayout : int32_t {
