@@ -9,6 +9,7 @@
 
 #include "cuda/arguments.hpp"
 #include "cuda/gemm/narrow_limits.hpp"
+#include "cuda/gemm/sm90_shared.hpp"
 
 namespace moe4j::cuda {
 
@@ -34,11 +35,11 @@ struct NarrowInstance {
   int32_t stage_bytes;
   int32_t fixed_bytes;  // of shared memory, without the ring and the table
 
-  /** As many stages as fit beside the table, 2 at least. */
+  /** As many stages as fit beside the table; NarrowRing sees to it that the least do. */
   constexpr int32_t stages(int64_t tokens, int32_t experts) const {
-    const int32_t block_bytes = kNarrowShared / blocks - kNarrowBlockShared;
+    const int32_t block_bytes = kNarrowShared / blocks - kSm90BlockShared;
     const int32_t ring_bytes = block_bytes - fixed_bytes - narrow_table_bytes(tokens, experts);
-    return std::clamp(ring_bytes / stage_bytes, 2, most_stages);
+    return std::clamp(ring_bytes / stage_bytes, kNarrowLeastStages, most_stages);
   }
   constexpr int32_t shared_bytes(int64_t tokens, int32_t experts) const {
     return fixed_bytes + stages(tokens, experts) * stage_bytes +

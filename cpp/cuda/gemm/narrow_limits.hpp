@@ -8,11 +8,12 @@
 namespace moe4j::cuda {
 
 inline constexpr int kNarrowTokens = 256;   // of a launch
-inline constexpr int kNarrowExperts = 512;  // whose table leaves the ring its shared memory
+inline constexpr int kNarrowExperts = 512;  // whose table leaves the ring its least stages
 
-/** Shared memory of a multiprocessor, and what a block takes of it besides what it asks for. */
+inline constexpr int32_t kNarrowLeastStages = 2;
+
+/** Shared memory of a multiprocessor. */
 inline constexpr int32_t kNarrowShared = 228 * 1024;
-inline constexpr int32_t kNarrowBlockShared = 1024 + 128;  // the driver's, exclusive_scan()'s
 
 /** Shared memory of a TokenTable: a bit for each token and expert, first rows and first tiles. */
 MOE4J_HOST_DEVICE constexpr int32_t narrow_table_bytes(int64_t tokens, int32_t experts) {

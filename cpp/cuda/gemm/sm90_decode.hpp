@@ -6,6 +6,7 @@
 #include "cuda/arguments.hpp"
 #include "cuda/divider.hpp"
 #include "cuda/gemm/decode_limits.hpp"
+#include "cuda/gemm/sm90_shared.hpp"
 #include "cuda/weight_layout.hpp"
 
 namespace moe4j::cuda {
@@ -104,9 +105,8 @@ MOE4J_HOST_DEVICE constexpr DecodeShared down_shared(int32_t weight_format, int3
   return decode_detail::end(s, tokens * slots, stages);
 }
 
-/** Shared memory of a multiprocessor of Hopper, and what each block on it takes besides its own. */
+/** Shared memory of a multiprocessor of Hopper, a kilobyte of which is left alone. */
 inline constexpr int32_t kSm90Shared = 227 * 1024;
-inline constexpr int32_t kSm90BlockShared = 1024 + 128;
 
 /** GEMM1's blocks a multiprocessor, and the stages of their rings; 0 blocks where none fits. */
 struct GateUpPlan {

@@ -28,7 +28,9 @@
 
 #include "cuda/dequant/fragment.cuh"
 #include "cuda/gemm/epilogue.cuh"
+#include "cuda/gemm/narrow_limits.hpp"
 #include "cuda/gemm/schedule.cuh"
+#include "cuda/gemm/sm90_shared.hpp"
 #include "cuda/gemm/token_table.cuh"
 #include "cuda/ptx/copy.cuh"
 #include "cuda/ptx/counter.cuh"
@@ -133,6 +135,11 @@ struct NarrowRing {
   static constexpr int kSlotBytes = Config::kStages * static_cast<int>(sizeof(NarrowSlot));
   static constexpr int kFixedBytes =
       (kBarrierBytes + kAnnouncedBytes + kSlotBytes + 127) / 128 * 128;
+  static_assert(kFixedBytes + kNarrowLeastStages * kStageBytes +
+                        narrow_table_bytes(kNarrowTokens, kNarrowExperts) + kSm90BlockShared <=
+                    kNarrowShared / Config::kBlocks,
+                "the least stages fit beside the largest table");
+  static_assert(kSm90BlockShared >= 1024 + kScanBytes, "exclusive_scan() is accounted for");
 
   uint8_t* base;
   int32_t stages;
