@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(256, 1) multiply_all(float* result) {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
   __syncthreads();
   float d[128] = {};
-  const uint64_t descriptor = cuda::wgmma_descriptor(cuda::shared_address(b));
+  const uint64_t descriptor = cuda::wgmma_descriptor(cuda::wgmma_place(cuda::shared_address(b)));
 #pragma unroll 1
   for (int step = 0; step < kMatrixSteps; ++step) {
     cuda::wgmma_fence();

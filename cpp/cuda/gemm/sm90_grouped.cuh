@@ -47,6 +47,7 @@
 #include "cuda/ptx/mbarrier.cuh"
 #include "cuda/ptx/ring_barriers.cuh"
 #include "cuda/ptx/ring_position.cuh"
+#include "cuda/ptx/uniform.cuh"
 #include "cuda/ptx/wgmma.cuh"
 #include "support/limits.hpp"
 
@@ -221,10 +222,10 @@ template <class Config>
 struct Sm90Addresses {
   uint32_t codes;
   uint32_t scales;
-  uint32_t tokens;  // the same for all
+  uint32_t tokens;  // the same for all, as wgmma_place()
 
   __device__ __forceinline__ Sm90Addresses(const Sm90Ring<Config>& ring, int warpgroup)
-      : tokens(shared_address(ring.tokens(0))) {
+      : tokens(wgmma_place(shared_address(ring.tokens(0)))) {
     using Weights = typename Config::Weights;
     const int lane = static_cast<int>(threadIdx.x) % 32;
     const int strip = static_cast<int>(threadIdx.x) / 32 % kStripsPerTile;
@@ -268,7 +269,7 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<Config>& ring,
     wgmma_fence();
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
-      Operand::template multiply<kTokens>(d, half[k], wgmma_descriptor(tokens + k * 32));
+      Operand::template multiply<kTokens>(d, half[k], wgmma_descriptor(tokens + k * 2));
     }
     wgmma_commit();
   };
@@ -283,7 +284,7 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<Config>& ring,
 #pragma unroll 1
   for (int32_t i = 0; i < whole_stages; ++i) {
     const uint32_t stage = at.stage;
-    const uint32_t tokens = addresses.tokens + stage * Config::kTokenBytes;
+    const uint32_t tokens = addresses.tokens + wgmma_place(stage * Config::kTokenBytes);
     at.advance();
 #pragma unroll
     for (int tile = 0; tile < Config::kStageTiles; ++tile) {
@@ -304,7 +305,7 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<Config>& ring,
         } else {
           Operand::template unpack<Operand::kHalves - 1>(packed, a[h % 2], scale_mask);
         }
-        multiply(a[h % 2], tokens + h / 2 * Config::kTokenBlockBytes + h % 2 * 64);
+        multiply(a[h % 2], tokens + wgmma_place(h / 2 * Config::kTokenBlockBytes + h % 2 * 64));
         if (last && !Config::kBf16Weights) load_next();
         // Until the half before is done. FP4 codes pass through other registers, BF16 weights are
         // loaded into the operand's own.
@@ -329,7 +330,7 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<Config>& ring,
   if constexpr (Config::kStageTiles > 1) {
     const int32_t rest = k_blocks % Config::kStageTiles;
     if (rest != 0) {
-      uint32_t tokens = addresses.tokens + at.stage * Config::kTokenBytes;
+      uint32_t tokens = addresses.tokens + wgmma_place(at.stage * Config::kTokenBytes);
 #pragma unroll 1
       for (int32_t tile = 0; tile < rest; ++tile) {
         if (tile > 0) load_codes(at.stage, tile);
@@ -337,10 +338,10 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<Config>& ring,
         multiply(a[0], tokens);
         if constexpr (Operand::kHalves == 2) {
           Operand::template unpack<1>(packed, a[1], scale_mask);
-          multiply(a[1], tokens + 64);
-          tokens += Config::kTokenBlockBytes;
+          multiply(a[1], tokens + wgmma_place(64));
+          tokens += wgmma_place(Config::kTokenBlockBytes);
         } else {
-          tokens += tile % 2 == 0 ? 64 : Config::kTokenBlockBytes - 64;
+          tokens += wgmma_place(tile % 2 == 0 ? 64 : Config::kTokenBlockBytes - 64);
         }
         wgmma_wait<0>();
         pin(a[0]);
@@ -391,7 +392,7 @@ __device__ __forceinline__ void sm90_consume_tile(
   };
   const StripRows<kProjection> rows(gemm.epilogue, work.scalars, work.tile.expert, strip(), lane());
   float d[Config::kMaxTokens / 2] = {};
-  sm90_dispatch(typename Config::Sizes{}, work.tile.row_count, ring, addresses, at,
+  sm90_dispatch(typename Config::Sizes{}, uniform(work.tile.row_count), ring, addresses, at,
                 gemm.layout.k_blocks, d);
   if constexpr (Config::Operand::kScaledTokens) {
     const auto* scales = reinterpret_cast<const float2*>(work.token_scales) + lane() % 4;
@@ -438,12 +439,11 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
   if (kProjection == Projection::kDown && !gemm.alongside) grid_dependency_wait();
   grid_dependency_launch();
 
-  const int warpgroup = static_cast<int>(threadIdx.x) / 128 - 1;
+  const int warpgroup = uniform(static_cast<int>(threadIdx.x) / 128) - 1;
   if (warpgroup < 0) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Config::kProducerRegisters));
-    // Through a shuffle, or the compiler takes warps for divided, and spills what another one
-    // needs.
-    const int warp = __shfl_sync(0xFFFFFFFFu, static_cast<int>(threadIdx.x) / 32, 0);
+    // If the compiler took warps for divided, it would spill what another one needs.
+    const int warp = uniform(static_cast<int>(threadIdx.x) / 32);
     if (threadIdx.x % 32 != 0) return;
     if (warp == 0) {
       sm90_produce(gemm, drawn, ring);
@@ -459,8 +459,8 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
     for (;; item.advance()) {
       mbarrier_wait(ring.full(at.stage), at.parity);
       const typename Config::Work& work = ring.items[item.stage];
-      if (work.tile.expert < 0) break;
-      const int32_t row_block = work.tile.row_tile * Config::kConsumers + warpgroup;
+      if (uniform(work.tile.expert) < 0) break;
+      const int32_t row_block = uniform(work.tile.row_tile) * Config::kConsumers + warpgroup;
       if (row_block < gemm.layout.row_blocks) {
         sm90_consume_tile<kProjection>(gemm, work, ring, addresses, at, row_block);
       } else {
