@@ -59,13 +59,13 @@ __global__ void __launch_bounds__(256, 1) multiply_all(float* result) {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
   __syncthreads();
   float d[128] = {};
-  const uint64_t descriptor = cuda::wgmma_descriptor(cuda::wgmma_place(cuda::shared_address(b)));
+  const uint64_t descriptor = cuda::wgmma_descriptor(cuda::shared_address(b));
 #pragma unroll 1
   for (int step = 0; step < kMatrixSteps; ++step) {
     cuda::wgmma_fence();
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
-      cuda::wgmma_m64k16<256>(d, a[k], descriptor + static_cast<uint64_t>(2 * k));
+      cuda::wgmma_m64k16<256>(d, a[k], descriptor + cuda::wgmma_offset(32 * k));
     }
     cuda::wgmma_commit();
     cuda::wgmma_wait<0>();

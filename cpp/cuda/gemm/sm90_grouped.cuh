@@ -222,10 +222,10 @@ template <class Config>
 struct Sm90Addresses {
   uint32_t codes;
   uint32_t scales;
-  uint32_t tokens;  // the same for all, as wgmma_place()
+  uint32_t tokens;  // the same for all
 
   __device__ __forceinline__ Sm90Addresses(const Sm90Ring<Config>& ring, int warpgroup)
-      : tokens(wgmma_place(shared_address(ring.tokens(0)))) {
+      : tokens(shared_address(ring.tokens(0))) {
     using Weights = typename Config::Weights;
     const int lane = static_cast<int>(threadIdx.x) % 32;
     const int strip = static_cast<int>(threadIdx.x) / 32 % kStripsPerTile;
@@ -265,11 +265,11 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<Config>& ring,
     const uint32_t offset = stage * Config::kWeightBytes + tile * Weights::kTileBytes;
     packed = Weights::load_shared(addresses.codes + offset, addresses.scales + offset);
   };
-  const auto multiply = [&](const uint32_t(&half)[2][4], uint32_t tokens) {
+  const auto multiply = [&](const uint32_t(&half)[2][4], uint64_t tokens) {
     wgmma_fence();
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
-      Operand::template multiply<kTokens>(d, half[k], wgmma_descriptor(tokens + k * 2));
+      Operand::template multiply<kTokens>(d, half[k], tokens + wgmma_offset(k * 32));
     }
     wgmma_commit();
   };
@@ -284,7 +284,7 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<Config>& ring,
 #pragma unroll 1
   for (int32_t i = 0; i < whole_stages; ++i) {
     const uint32_t stage = at.stage;
-    const uint32_t tokens = addresses.tokens + wgmma_place(stage * Config::kTokenBytes);
+    const uint64_t tokens = wgmma_descriptor(addresses.tokens + stage * Config::kTokenBytes);
     at.advance();
 #pragma unroll
     for (int tile = 0; tile < Config::kStageTiles; ++tile) {
@@ -305,7 +305,7 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<Config>& ring,
         } else {
           Operand::template unpack<Operand::kHalves - 1>(packed, a[h % 2], scale_mask);
         }
-        multiply(a[h % 2], tokens + wgmma_place(h / 2 * Config::kTokenBlockBytes + h % 2 * 64));
+        multiply(a[h % 2], tokens + wgmma_offset(h / 2 * Config::kTokenBlockBytes + h % 2 * 64));
         if (last && !Config::kBf16Weights) load_next();
         // Until the half before is done. FP4 codes pass through other registers, BF16 weights are
         // loaded into the operand's own.
@@ -330,7 +330,7 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<Config>& ring,
   if constexpr (Config::kStageTiles > 1) {
     const int32_t rest = k_blocks % Config::kStageTiles;
     if (rest != 0) {
-      uint32_t tokens = addresses.tokens + wgmma_place(at.stage * Config::kTokenBytes);
+      uint64_t tokens = wgmma_descriptor(addresses.tokens + at.stage * Config::kTokenBytes);
 #pragma unroll 1
       for (int32_t tile = 0; tile < rest; ++tile) {
         if (tile > 0) load_codes(at.stage, tile);
@@ -338,10 +338,10 @@ __device__ __forceinline__ void sm90_multiply(const Sm90Ring<Config>& ring,
         multiply(a[0], tokens);
         if constexpr (Operand::kHalves == 2) {
           Operand::template unpack<1>(packed, a[1], scale_mask);
-          multiply(a[1], tokens + wgmma_place(64));
-          tokens += wgmma_place(Config::kTokenBlockBytes);
+          multiply(a[1], tokens + wgmma_offset(64));
+          tokens += wgmma_offset(Config::kTokenBlockBytes);
         } else {
-          tokens += wgmma_place(tile % 2 == 0 ? 64 : Config::kTokenBlockBytes - 64);
+          tokens += wgmma_offset(tile % 2 == 0 ? 64 : Config::kTokenBlockBytes - 64);
         }
         wgmma_wait<0>();
         pin(a[0]);

@@ -36,20 +36,22 @@ __device__ __forceinline__ void wgmma_pin_operand(uint32_t (&a)[4]) {
   asm volatile("" : "+r"(a[0]), "+r"(a[1]), "+r"(a[2]), "+r"(a[3])::"memory");
 }
 
-/** A place in shared memory as descriptors have it, in units of 16 bytes. */
-__device__ __forceinline__ uint32_t wgmma_place(uint32_t address) { return address >> 4; }
-
 /**
  * Describes rows of 128 bytes (64 BF16 or 128 E4M3), 128-byte swizzled, groups of 8 rows 1024 bytes
- * apart; `place` is of an address aligned to 1024 plus the K offset, 32 bytes an instruction.
+ * apart; `address` is aligned to 1024.
  */
-__device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t place) {
+__device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t address) {
   constexpr uint64_t kSwizzle128 = uint64_t{1} << 62;
   constexpr uint64_t kGroupStride = uint64_t{1024 >> 4} << 32;
-  constexpr uint32_t kUnusedStride = 1 << 16;
-  // A sum of 32 bits: places have 14, and offsets fold into the constant.
-  return kSwizzle128 | kGroupStride | (place + kUnusedStride);
+  constexpr uint64_t kUnusedStride = 1 << 16;
+  return kSwizzle128 | kGroupStride | kUnusedStride | address >> 4;
 }
+
+/**
+ * A descriptor plus this describes what is `bytes` further on: a multiple of 1024, plus the K
+ * offset, 32 bytes an instruction. The machine adds 64 bits for a whole warp in one instruction.
+ */
+__device__ __forceinline__ constexpr uint64_t wgmma_offset(uint32_t bytes) { return bytes >> 4; }
 
 /** `d` has kTokens / 2 accumulators. */
 template <int kTokens>
