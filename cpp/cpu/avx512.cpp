@@ -15,10 +15,11 @@ struct SingleDot {
 
   const __m512 table = _mm512_load_ps(kE2m1AsF32);
 
-  __m512 weights(__m512i codes, int step) const {
-    const __m512i indices = step == 0 ? codes : _mm512_srli_epi32(codes, 4 * step);
-    return _mm512_permutexvar_ps(indices, table);
+  static __m512i indices(__m512i codes, int step) {
+    return step == 0 ? codes : _mm512_srli_epi32(codes, 4 * step);
   }
+
+  __m512 weights(__m512i indices) const { return _mm512_permutexvar_ps(indices, table); }
 
   static __m512 add(__m512 sum, __m512 weights, const uint8_t* elements, int group, int step) {
     return fma(sum, weights, elements + (group * 8 + step % 4 * 2 + step / 4) * 4);

@@ -21,8 +21,11 @@ struct PairDot {
 
   const __m512i table = _mm512_load_si512(kE2m1AsBf16);
 
-  __m512bh weights(__m512i codes, int step) const {
-    const __m512i indices = step == 0 ? codes : _mm512_srli_epi16(codes, 4 * step);
+  static __m512i indices(__m512i codes, int step) {
+    return step == 0 ? codes : _mm512_srli_epi16(codes, 4 * step);
+  }
+
+  __m512bh weights(__m512i indices) const {
     return reinterpret_cast<__m512bh>(_mm512_permutexvar_epi16(indices, table));
   }
 

@@ -53,18 +53,6 @@ __m512i broadcast_offset(const uint8_t* chunk, int block) {
   return _mm512_set1_epi32(load_scalar<int32_t>(chunk + kOffsets + block * 4));
 }
 
-/**
- * The same pointer, known to the processor only once `sums` are. What one token loads through it
- * waits for the chunk before: so fast a kernel otherwise runs so far ahead of memory that its loads
- * take the places of the lines that it asks for ahead.
- */
-const uint8_t* known_after(__m512 sums, const uint8_t* pointer) {
-  auto zero =
-      static_cast<uint32_t>(_mm_cvtsi128_si32(_mm512_castsi512_si128(_mm512_castps_si512(sums))));
-  asm("andl $0, %0" : "+r"(zero) : : "cc");
-  return pointer + zero;
-}
-
 struct Int8Tile {
   static constexpr ActivationLayout kLayout = ActivationLayout::kInt8;
 

@@ -4,7 +4,7 @@ namespace moe4j {
 namespace {
 
 /** Counts the changes of kernels that make measured times of the same names worthless. */
-constexpr uint64_t kTacticVersion = 5;
+constexpr uint64_t kTacticVersion = 6;
 
 /** AMX decodes weights before it multiplies them, which so many tokens make up for. */
 constexpr int64_t kAmxTokensPerExpert = 6;
