@@ -36,6 +36,7 @@
 #include "cuda/ptx/mbarrier.cuh"
 #include "cuda/ptx/mma.cuh"
 #include "cuda/ptx/ring_position.cuh"
+#include "cuda/ptx/uniform.cuh"
 #include "cuda/routing.cuh"
 
 namespace moe4j::cuda {
@@ -352,7 +353,9 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
   auto* experts = reinterpret_cast<ChosenExpert*>(shared + parts.experts);
   const WeightLayout& layout = layer.gate_up_layout;
   const int32_t row_bytes = decode_row_bytes(layer.hidden);
-  const int warp = static_cast<int>(threadIdx.x) / 32;
+  // MXFP4's kernel would spill more with a uniform number, and take 3% longer (measured).
+  const int number = static_cast<int>(threadIdx.x) / 32;
+  const int warp = kFormat == MOE4J_FORMAT_NVFP4 ? uniform(number) : number;
   const int lane = static_cast<int>(threadIdx.x) % 32;
 
   const bool produces = warp == kStripsPerTile;
@@ -442,7 +445,7 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
   auto* sums = reinterpret_cast<float*>(shared + parts.sums);
   auto* base = reinterpret_cast<float*>(shared + parts.base);
   const WeightLayout& layout = layer.down_layout;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int warp = uniform(static_cast<int>(threadIdx.x) / 32);
   const int lane = static_cast<int>(threadIdx.x) % 32;
   // This block's share of the cluster's outputs: [token][rows].
   const auto blocks = static_cast<int32_t>(cluster_size());
