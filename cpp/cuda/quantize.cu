@@ -179,8 +179,6 @@ constexpr int kSpreadChunks = 4;  // a thread
 __global__ void __launch_bounds__(kThreads)
     spread_tokens(const FillTokens args, int32_t token_blocks) {
   __shared__ int32_t storage[2 * kMaxTopK];  // of the slots, -1 for none
-  grid_dependency_wait();
-  grid_dependency_launch();
   const int64_t token = blockIdx.x / static_cast<unsigned>(token_blocks);
   const auto part = static_cast<int32_t>(blockIdx.x % static_cast<unsigned>(token_blocks));
   const auto thread = static_cast<int32_t>(threadIdx.x);
@@ -193,6 +191,8 @@ __global__ void __launch_bounds__(kThreads)
     const int32_t k = first_k + i * kThreads * 8;
     chunks[i] = k < args.k ? *reinterpret_cast<const uint4*>(source + k) : make_uint4(0, 0, 0, 0);
   }
+  grid_dependency_wait();  // tokens are older than the kernel before this one
+  grid_dependency_launch();
   for (int32_t s = thread; s < args.slots; s += kThreads) {
     const int32_t row = args.pair_row[token * args.slots + s];
     storage[s] = row >= 0 ? args.row_storage[row] : -1;

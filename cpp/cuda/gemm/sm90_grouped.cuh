@@ -430,13 +430,12 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
     drawn.ring().initialize(1, 1);                 // the clerk; the producer
   }
 
-  // GEMM1 may follow close on the kernels that made the offsets; when GEMM2 starts they are old. A
-  // kernel that does other tiles of the same GEMM needs nothing of the one before, which has waited
-  // for all others: its blocks start where that one's have left.
-  if (kProjection == Projection::kGateUp && !gemm.alongside) grid_dependency_wait();
+  // The offsets are older than the kernel before this one. A kernel that does other tiles of the
+  // same GEMM needs nothing of the one before, which has waited for all others: its blocks start
+  // where that one's have left.
   const Schedule schedule(reinterpret_cast<int32_t*>(&drawn + 1), gemm.offsets, gemm.experts,
                           ceil_div(gemm.layout.row_blocks, Config::kConsumers), gemm.tiles);
-  if (kProjection == Projection::kDown && !gemm.alongside) grid_dependency_wait();
+  if (!gemm.alongside) grid_dependency_wait();
   grid_dependency_launch();
 
   const int warpgroup = uniform(static_cast<int>(threadIdx.x) / 128) - 1;
