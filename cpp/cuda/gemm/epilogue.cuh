@@ -126,9 +126,11 @@ class StripEpilogue {
       // One feature of two tokens: neighbours swap, so that each stores two of one token.
       const float h0 = activate_swiglu(scalars_, scaled<0>(d[0]), scaled<1>(d[2]));
       const float h1 = activate_swiglu(scalars_, scaled<0>(d[1]), scaled<1>(d[3]));
-      const float other = __shfl_xor_sync(0xFFFFFFFFu, odd_ ? h0 : h1, 4);
+      const uint32_t tokens = round_pair(h0, h1);
+      const uint32_t other = __shfl_xor_sync(0xFFFFFFFFu, tokens, 4);
       if (n * 8 + mine_ < row_count_) {
-        store_pair(first_ + n * stride_, odd_ ? other : h0, odd_ ? h1 : other);
+        *reinterpret_cast<uint32_t*>(first_ + n * stride_) =
+            __byte_perm(tokens, other, odd_ ? 0x3276 : 0x5410);
       }
     }
   }
@@ -188,8 +190,13 @@ class StripEpilogue {
     return activate_ungated(epilogue_.activation, preactivation<kRow>(column, value));
   }
 
+  static __device__ __forceinline__ uint32_t round_pair(float first, float second) {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+  }
+
   static __device__ __forceinline__ void store_pair(uint8_t* place, float first, float second) {
-    *reinterpret_cast<__nv_bfloat162*>(place) = __floats2bfloat162_rn(first, second);
+    *reinterpret_cast<uint32_t*>(place) = round_pair(first, second);
   }
 
   __device__ __forceinline__ void store_one(int32_t column, int32_t feature, float value) const {

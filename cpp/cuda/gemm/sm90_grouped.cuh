@@ -397,19 +397,17 @@ __device__ __forceinline__ void sm90_consume_tile(
   if constexpr (Config::Operand::kScaledTokens) {
     const auto* scales = reinterpret_cast<const float2*>(work.token_scales) + lane() % 4;
 #pragma unroll
-    for (int n = 0; n < Config::kMaxTokens / 8; ++n) {
-      if (n * 8 < work.tile.row_count) {
-        const float2 scale = scales[n * 4];
-        d[n * 4] *= scale.x;
-        d[n * 4 + 1] *= scale.y;
-        d[n * 4 + 2] *= scale.x;
-        d[n * 4 + 3] *= scale.y;
-      }
+    for (int n = 0; n < Config::kMaxTokens / 8; ++n) {  // what lies beyond the tile is not stored
+      const float2 scale = scales[n * 4];
+      d[n * 4] *= scale.x;
+      d[n * 4 + 1] *= scale.y;
+      d[n * 4 + 2] *= scale.x;
+      d[n * 4 + 3] *= scale.y;
     }
   }
   StripEpilogue<kProjection> epilogue(gemm.epilogue, work.scalars, rows, work.tile, strip(),
                                       lane());
-  store_columns<Config::kMaxTokens / 8>(gemm.epilogue, epilogue, work.tile.row_count, d);
+  store_columns<Config::kMaxTokens / 8>(gemm.epilogue, epilogue, uniform(work.tile.row_count), d);
 }
 
 template <Projection kProjection, class Config>
