@@ -12,7 +12,7 @@ constexpr int kWarps = 8;
 constexpr int kChunk = 16;  // elements a lane takes at a time
 constexpr int kHeld = 6;    // chunks that a lane loads at once and keeps: rows of up to 3072
 
-/** 16 BF16 as pairs, zeros past the end of the row. */
+/** 16 BF16 as pairs, 8 of either block of 32 K; zeros past the end of the row. */
 struct Chunk {
   uint32_t pairs[8];
 };
@@ -22,7 +22,7 @@ __device__ __forceinline__ Chunk load_chunk(const FillFp8& args, int64_t source,
   Chunk chunk = {};
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int32_t first = k + half * 8;
+    const int32_t first = k / 64 * 64 + half * 32 + k % 64 / 2;
     if (first >= args.k) break;
     const void* from = args.source != nullptr
                            ? static_cast<const void*>(args.source + source * args.k + first)
@@ -49,15 +49,50 @@ __device__ __forceinline__ uint32_t encode_pair(uint32_t pair, float factor) {
   return codes;
 }
 
-/** Warp = row of the permutation. */
+__device__ __forceinline__ uint4 encode(const Chunk& chunk, float factor) {
+  uint32_t words[4];
+#pragma unroll
+  for (int t = 0; t < 4; ++t) {
+    words[t] = encode_pair(chunk.pairs[2 * t], factor) | encode_pair(chunk.pairs[2 * t + 1], factor)
+                                                             << 16;
+  }
+  return make_uint4(words[0], words[1], words[2], words[3]);
+}
+
+/** A row of the output. */
+struct Place {
+  int32_t storage;  // -1: there is none
+  bool is_last;     // of its expert
+};
+
+/** Where place `i` of a row of the source is. */
+template <bool kIsX>
+__device__ __forceinline__ Place find_place(const FillFp8& args, int64_t source, int32_t i,
+                                            int32_t places) {
+  if (i >= places) return {-1, false};
+  const int32_t row = kIsX ? args.pair_row[source * places + i] : static_cast<int32_t>(source);
+  if (row < 0) return {-1, false};
+  const int32_t storage = args.row_storage[row];
+  const bool is_last =
+      row + 1 == args.offsets[args.experts] || args.row_storage[row + 1] != storage + 1;
+  return {storage, is_last};
+}
+
+/**
+ * Warp = row of the source, a token of x or a row of h: encoded once, for each of its rows of the
+ * output. x is older than the permutation, and encoded while that is made.
+ */
+template <bool kIsX>
 __global__ void __launch_bounds__(kWarps * 32) fill_fp8(const FillFp8 args) {
-  grid_dependency_wait();
-  grid_dependency_launch();
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
-  if (row >= args.offsets[args.experts]) return;
+  const auto wait = [] {
+    grid_dependency_wait();
+    grid_dependency_launch();
+  };
+  if (!kIsX) wait();
+  const int64_t source = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
+  if (source >= (kIsX ? args.tokens : args.offsets[args.experts])) return;
+  const int64_t tiled = kIsX ? 0 : args.row_storage[source];
   const int32_t lane = static_cast<int32_t>(threadIdx.x) % 32;
-  const int64_t storage = args.row_storage[row];
-  const int64_t source = args.source != nullptr ? args.row_source[row] : 0;
 
   uint32_t largest = 0;  // two magnitudes, as BF16 bits
   const auto look_at = [&](const Chunk& chunk) {
@@ -67,50 +102,60 @@ __global__ void __launch_bounds__(kWarps * 32) fill_fp8(const FillFp8 args) {
   Chunk held[kHeld];
 #pragma unroll
   for (int i = 0; i < kHeld; ++i) {
-    held[i] = load_chunk(args, source, storage, (i * 32 + lane) * kChunk);
+    held[i] = load_chunk(args, source, tiled, (i * 32 + lane) * kChunk);
   }
 #pragma unroll
   for (int i = 0; i < kHeld; ++i) look_at(held[i]);
-  for (int32_t k = (kHeld * 32 + lane) * kChunk; k < args.k; k += 32 * kChunk) {
-    look_at(load_chunk(args, source, storage, k));
+  const int32_t padded_k = ceil_div(args.k, kFp8TileK) * kFp8TileK;
+  for (int32_t k = (kHeld * 32 + lane) * kChunk; k < padded_k; k += 32 * kChunk) {
+    look_at(load_chunk(args, source, tiled, k));
   }
   largest = __reduce_max_sync(0xFFFFFFFFu, max(largest & 0xFFFFu, largest >> 16)) << 16;
   const bool finite = largest < 0x7F800000u;
   const uint8_t scale = ue8m0_smallest_scale(finite ? __uint_as_float(largest) : 0.0f, kE4m3Max);
   // A NaN or infinity spoils its row, so that the damage stays visible.
-  if (lane == 0) {
-    args.token_scales[storage] = finite ? ue8m0_decode(scale) : __int_as_float(0x7FC00000);
-  }
-  // GEMMs load the scales of 8 rows at a time: the last row of an expert has those of its padding.
-  const bool last =
-      row + 1 == args.offsets[args.experts] || args.row_storage[row + 1] != storage + 1;
-  if (last && lane > 0 && storage % 8 + lane < 8) args.token_scales[storage + lane] = 0.0f;
+  const float token_scale = finite ? ue8m0_decode(scale) : __int_as_float(0x7FC00000);
   const float factor = finite ? ue8m0_decode(static_cast<uint8_t>(254 - scale)) : 0.0f;
+  uint4 codes[kHeld];
+#pragma unroll
+  for (int i = 0; i < kHeld; ++i) codes[i] = encode(held[i], factor);
 
-  const int32_t padded_k = ceil_div(args.k, kFp8TileK) * kFp8TileK;
-  const auto encode = [&](const Chunk& chunk, int32_t k) {
-    if (k >= padded_k) return;
-    uint32_t words[4];
-#pragma unroll
-    for (int t = 0; t < 4; ++t) {  // positions 4t..4t+3: elements 2t, 2t + 1, 2t + 8, 2t + 9
-      words[t] = encode_pair(chunk.pairs[t], factor) | encode_pair(chunk.pairs[t + 4], factor)
-                                                           << 16;
+  if (kIsX) wait();
+  const int32_t places = kIsX ? args.slots : 1;
+  Place mine = find_place<kIsX>(args, source, lane, places);
+  for (int32_t first = 0;;) {
+    if (mine.storage >= 0) {
+      args.token_scales[mine.storage] = token_scale;
+      // GEMMs load the scales of 8 rows at a time: an expert's last row has those of its padding.
+      for (int32_t i = mine.storage + 1; mine.is_last && i % 8 != 0; ++i) args.token_scales[i] = 0;
     }
-    *reinterpret_cast<uint4*>(fp8_chunk(args.output.data, args.output.capacity, storage, k)) =
-        make_uint4(words[0], words[1], words[2], words[3]);
-  };
+    for (int32_t i = 0; i < min(32, places - first); ++i) {
+      const int64_t storage = __shfl_sync(0xFFFFFFFFu, mine.storage, i);
+      if (storage < 0) continue;
+      const auto store = [&](const uint4& chunk, int32_t k) {
+        if (k >= padded_k) return;
+        *reinterpret_cast<uint4*>(fp8_chunk(args.output.data, args.output.capacity, storage, k)) =
+            chunk;
+      };
 #pragma unroll
-  for (int i = 0; i < kHeld; ++i) encode(held[i], (i * 32 + lane) * kChunk);
-  for (int32_t k = (kHeld * 32 + lane) * kChunk; k < padded_k; k += 32 * kChunk) {
-    encode(load_chunk(args, source, storage, k), k);
+      for (int j = 0; j < kHeld; ++j) store(codes[j], (j * 32 + lane) * kChunk);
+      for (int32_t k = (kHeld * 32 + lane) * kChunk; k < padded_k; k += 32 * kChunk) {
+        store(encode(load_chunk(args, source, tiled, k), factor), k);
+      }
+    }
+    first += 32;
+    if (first >= places) return;
+    mine = find_place<kIsX>(args, source, first + lane, places);
   }
 }
 
 }  // namespace
 
 void launch_fill_fp8(Chain& chain, const FillFp8& args) {
-  chain.launch("fill_fp8", fill_fp8, dim3(static_cast<unsigned>(ceil_div(args.max_rows, kWarps))),
-               kWarps * 32, 0, args);
+  const bool is_x = args.source != nullptr;
+  const int64_t rows = is_x ? args.tokens : args.max_rows;
+  chain.launch("fill_fp8", is_x ? fill_fp8<true> : fill_fp8<false>,
+               dim3(static_cast<unsigned>(ceil_div(rows, kWarps))), kWarps * 32, 0, args);
 }
 
 }  // namespace moe4j::cuda

@@ -1,5 +1,4 @@
-// Prepared MXFP4 weights into the order of fp8_layout.hpp, in place: every lane permutes its own
-// bits.
+// Prepared MXFP4 weights into the order of fp8_layout.hpp, in place: a tile at a time.
 #include "cuda/dequant/packed_words.hpp"
 #include "cuda/fp8_layout.hpp"
 #include "cuda/kernels.hpp"
@@ -77,14 +76,17 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/** The word of row g (half 0) or g + 8 of 32 K, from the two words of 16 K each. */
+/**
+ * A word of row g (half 0) or g + 8: four elements and the four 8 after them, from words of the 16
+ * K that they are in, the first two elements from `lower`, the others from its neighbour `upper`.
+ */
 __device__ uint32_t pack_word(uint32_t lower, uint32_t upper, int half) {
   uint32_t registers[2][4];
   unpack_fp4(lower, registers[0]);
   unpack_fp4(upper, registers[1]);
   uint32_t packed = 0;
   for (int i = 0; i < 8; ++i) {
-    const uint32_t code = registers[i / 4][half + i / 2 % 2 * 2] >> (i % 2 * 16);  // k or k + 8
+    const uint32_t code = registers[i / 2 % 2][half + i / 4 * 2] >> (i % 2 * 16);
     packed |= (code >> 6 & 7) << (4 * i) | (code >> 15 & 1)
                                                << (i < 4 ? 8 * i + 7 : 8 * (i - 4) + 3);
   }
@@ -94,21 +96,26 @@ __device__ uint32_t pack_word(uint32_t lower, uint32_t upper, int half) {
 /** Block = a tile; thread = lane of a strip. */
 __global__ void __launch_bounds__(kThreads)
     pack_tiles(uint8_t* weights, WeightLayout layout, const float* row_scales) {
+  __shared__ uint4 words[kThreads];
   uint8_t* tile = weights + static_cast<int64_t>(blockIdx.y) * layout.row_block_bytes() +
                   static_cast<int64_t>(blockIdx.x) * layout.tile_bytes;
   auto* codes = reinterpret_cast<uint4*>(tile) + threadIdx.x;
-  const uint4 word = *codes;
-  *codes = make_uint4(pack_word(word.x, word.y, 0), pack_word(word.x, word.y, 1),
-                      pack_word(word.z, word.w, 0), pack_word(word.z, word.w, 1));
+  words[threadIdx.x] = *codes;
   const int row = static_cast<int>(threadIdx.x) / 2;
   const int block = static_cast<int>(threadIdx.x) % 2;
   const StripRow place = StripRow::of(row);
   const int32_t field = scale_field(place.scales(tile), place.half, block);
-  __syncthreads();  // four threads have read the word that they write
+  __syncthreads();  // others have read what this one writes
+  const int t = static_cast<int>(threadIdx.x) % 4;
+  const uint4* const from = words + (threadIdx.x & ~3u) + t % 2 * 2;
+  const uint2 lower = t < 2 ? make_uint2(from[0].x, from[0].y) : make_uint2(from[0].z, from[0].w);
+  const uint2 upper = t < 2 ? make_uint2(from[1].x, from[1].y) : make_uint2(from[1].z, from[1].w);
+  *codes = make_uint4(pack_word(lower.x, upper.x, 0), pack_word(lower.x, upper.x, 1),
+                      pack_word(lower.y, upper.y, 0), pack_word(lower.y, upper.y, 1));
   const float row_scale = row_scales[static_cast<int64_t>(blockIdx.y) * kTileRows + row];
   const int32_t largest = ilogbf(row_scale) + 254 + (kFp8LargestExponent - 5) - 1;
   // Blocks below 0 have no codes.
-  tile[Place::scales_offset(place.strip, place.g * 4) + 2 * place.half + block] =
+  tile[Place::scales_offset(place.strip, place.g * 4) + 2 * block + place.half] =
       static_cast<uint8_t>(max(0, field - largest + kFp8LargestExponent));
 }
 

@@ -101,8 +101,10 @@ void launch_fill_tokens(Chain& chain, const FillTokens& args);
 struct FillFp8 {
   const uint16_t* source;  // [*, k], or NULL: `tiled_source`, whose rows are the output's
   TiledRows tiled_source;
-  int32_t k;                   // elements of a row, a multiple of 16
-  const int32_t* row_source;   // row -> row of `source`
+  int32_t k;                // elements of a row, a multiple of 8
+  const int32_t* pair_row;  // [tokens * slots] rows of each row of `source`, -1 for none
+  int64_t tokens;
+  int32_t slots;
   const int32_t* row_storage;  // row -> row of `output`
   const int32_t* offsets;      // [experts + 1]
   int32_t experts;

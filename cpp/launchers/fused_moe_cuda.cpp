@@ -338,7 +338,9 @@ class FusedMoe {
     fill.source = source;
     fill.tiled_source = workspace_.h;
     fill.k = k;
-    fill.row_source = workspace_.permutation.row_token;
+    fill.pair_row = workspace_.permutation.pair_row;
+    fill.tokens = args_.tokens;
+    fill.slots = static_cast<int32_t>(slots(desc_));
     fill.row_storage = workspace_.permutation.row_storage;
     fill.offsets = workspace_.permutation.offsets;
     fill.experts = layer_.experts();

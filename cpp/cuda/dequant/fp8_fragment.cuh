@@ -11,24 +11,27 @@
 
 namespace moe4j::cuda {
 
-/** A lane's share of one strip of one tile (16 rows x 64 K). */
+/** A lane's share of one strip of one tile (16 rows x 64 K), of one block of 32 K a row. */
 struct Fp8Fragment : StripPlace<MOE4J_FORMAT_MXFP4> {
-  uint4 codes;      // words x, z of row g, y, w of row g + 8; x, y of the first 32 K
-  uint32_t scales;  // bytes 0, 1 of row g; 2, 3 of row g + 8
+  uint4 codes;      // words x, z of row g, y, w of row g + 8; x, y of the first instruction
+  uint32_t scales;  // byte 0 of row g, 1 of row g + 8
+
+  static constexpr uint32_t scales_offset(int strip, int lane) {
+    return StripPlace::scales_offset(strip, lane) + (lane >> 1 & 1) * 2;
+  }
 
   /** From the shared addresses of a lane's codes and scales. */
   static __device__ __forceinline__ Fp8Fragment load_shared(uint32_t codes, uint32_t scales) {
     return {{},
             *static_cast<const uint4*>(__cvta_shared_to_generic(codes)),
-            *static_cast<const uint32_t*>(__cvta_shared_to_generic(scales))};
+            *static_cast<const uint16_t*>(__cvta_shared_to_generic(scales))};
   }
 
-  /** The A registers of K 32 kStep .. 32 kStep + 31. */
+  /** The A registers of instruction kStep. */
   template <int kStep>
   __device__ __forceinline__ void unpack(uint32_t (&a)[4]) const {
-    look_up(kStep == 0 ? codes.x : codes.z, __byte_perm(scales, 0, 0x4440 | kStep), a[0], a[2]);
-    look_up(kStep == 0 ? codes.y : codes.w, __byte_perm(scales, 0, 0x4440 | (kStep + 2)), a[1],
-            a[3]);
+    look_up(kStep == 0 ? codes.x : codes.z, scales & 0xFF, a[0], a[2]);
+    look_up(kStep == 0 ? codes.y : codes.w, scales >> 8, a[1], a[3]);
   }
 
  private:
@@ -39,8 +42,16 @@ struct Fp8Fragment : StripPlace<MOE4J_FORMAT_MXFP4> {
     const uint32_t high = 0x24201C18u + exponent * 0x08080808u;  // 2, 3, 4, 6
     constexpr uint32_t kSigns = 0x80808080u;
     const uint32_t selectors = word & 0x77777777u;
-    first = __byte_perm(low, high, selectors) | (word & kSigns);
-    second = __byte_perm(low, high, selectors >> 16) | ((word << 4) & kSigns);
+    first = select(low, high, selectors) | (word & kSigns);
+    second = select(low, high, selectors >> 16) | ((word << 4) & kSigns);
+  }
+
+  /** __byte_perm() would mask the selectors again, each half by itself. */
+  static __device__ __forceinline__ uint32_t select(uint32_t low, uint32_t high,
+                                                    uint32_t selectors) {
+    uint32_t bytes;
+    asm("prmt.b32 %0, %1, %2, %3;" : "=r"(bytes) : "r"(low), "r"(high), "r"(selectors));
+    return bytes;
   }
 };
 
