@@ -190,7 +190,8 @@ __device__ __forceinline__ void narrow_pause() {
 }
 
 /**
- * One thread: draws tiles and copies weights of all their row blocks, in stages. A tile is looked
+ * One thread: draws tiles and copies weights of all their row blocks, in stages, past the L2 cache:
+ * tokens, h and the output stay there. A tile is looked
  * up while its predecessor's stages are on their way: between two tiles memory would wait. All
  * copies of a multiprocessor progress together: so the first ones pause in between, and work begins
  * when one stage has landed, not when the whole ring has.
@@ -228,8 +229,8 @@ __device__ __forceinline__ void narrow_copy_weights(const NarrowLayer& layer,
 #pragma unroll
       for (int r = 0; r < Config::kRowBlocks; ++r) {
         if (r < row_blocks) {
-          copy_bulk(destination + r * Config::kStageBlocks * kTileBytes,
-                    source + r * row_block_bytes, bytes, full);
+          copy_bulk_once(destination + r * Config::kStageBlocks * kTileBytes,
+                         source + r * row_block_bytes, bytes, full);
         }
       }
       source += bytes;
