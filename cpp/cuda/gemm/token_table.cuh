@@ -35,12 +35,24 @@ class TokenTable {
     constexpr int kInFlight = 4;
     int32_t token[kInFlight];
     int32_t expert[kInFlight];
+    const int32_t* const words = routing.packed != nullptr ? routing.packed : routing.ids;
     const auto load = [&](int32_t first) {
+      int32_t word[kInFlight];
+      int32_t slot[kInFlight];
 #pragma unroll
-      for (int i = 0; i < kInFlight; ++i) {
+      for (int i = 0; i < kInFlight; ++i) {  // without branches: all loads are on their way at once
         const int32_t pair = first + i * threads;
         token[i] = static_cast<int32_t>(__umulhi(2 * static_cast<uint32_t>(pair), inverse));
-        expert[i] = pair < pairs ? named_expert(routing, token[i], pair - token[i] * slots) : -1;
+        slot[i] = pair < pairs ? pair - token[i] * slots : -1;
+        const bool is_routed = slot[i] >= 0 && slot[i] < routing.top_k;
+        word[i] = is_routed ? words[token[i] * routing.top_k + slot[i]] : 0;
+      }
+#pragma unroll
+      for (int i = 0; i < kInFlight; ++i) {
+        const int32_t id = routing.packed != nullptr ? word[i] >> 16 : word[i];
+        expert[i] = slot[i] < 0               ? -1
+                    : slot[i] < routing.top_k ? local_expert(routing, id)
+                                              : routing.local_experts + slot[i] - routing.top_k;
       }
     };
     load(thread);
