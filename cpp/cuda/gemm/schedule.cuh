@@ -64,6 +64,8 @@ class Schedule {
 
   __device__ __forceinline__ int32_t size() const { return size_; }
 
+  /** kFewTokens: most experts have one token tile, which is found without dividing. */
+  template <bool kFewTokens = false>
   __device__ __forceinline__ Tile tile(int32_t index) const {
     const int32_t position = index / row_tiles_;
     int32_t low = 0;
@@ -80,6 +82,7 @@ class Schedule {
     const int32_t item = index - first_tile_[low] * row_tiles_;
     const int32_t begin = offsets_[low];
     const int32_t count = offsets_[low + 1] - begin;
+    if (kFewTokens && tiles == 1) return {low, item, begin, storage_begin(begin, low), count};
     const int32_t step = tiles * kTokenStep;
     const int32_t each = (count + step - 1) / step * kTokenStep;
     const int32_t first = item % tiles * each;

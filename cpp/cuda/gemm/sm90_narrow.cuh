@@ -91,10 +91,10 @@ class NarrowSchedule {
       : gate_up_(gate_up), down_(gate_up, down_row_tiles) {}
 
   __device__ __forceinline__ NarrowTile tile(int32_t index) const {
-    if (index < gate_up_.size()) return {gate_up_.tile(index), false, 0};
+    if (index < gate_up_.size()) return {gate_up_.tile<true>(index), false, 0};
     index -= gate_up_.size();
     if (index >= down_.size()) return {{-1, 0, 0, 0, 0}, false, 0};
-    const Tile tile = down_.tile(index);
+    const Tile tile = down_.tile<true>(index);
     return {tile, true, gate_up_.tiles_of(tile.expert)};
   }
 
