@@ -6,8 +6,10 @@ namespace {
 /** Counts the changes of kernels that make measured times of the same names worthless. */
 constexpr uint64_t kTacticVersion = 6;
 
-/** AMX decodes weights before it multiplies them, which so many tokens make up for. */
+/** AMX decodes weights before it multiplies them, which so many tokens make up for; 8-bit dot
+ *  products, which are faster, for longer. */
 constexpr int64_t kAmxTokensPerExpert = 6;
+constexpr int64_t kAmxInt8TokensPerExpert = 24;
 
 bool is_amx(InstructionSet set) {
   return set == InstructionSet::kAmxInt8 || set == InstructionSet::kAmxBf16;
@@ -38,11 +40,11 @@ bool can_run(const CpuTactic& tactic, InstructionSet best, int32_t activation_fo
 
 int32_t tactics_for(const moe4j_layer_desc& desc, int64_t tokens, InstructionSet best, int32_t* ids,
                     int32_t capacity) noexcept {
+  const bool int8 = desc.activation_format == MOE4J_FORMAT_INT8;
+  const int64_t enough = int8 ? kAmxInt8TokensPerExpert : kAmxTokensPerExpert;
   // NVFP4's blocks of 16 leave three quarters of an 8-bit tile empty.
-  const bool short_blocks =
-      desc.activation_format == MOE4J_FORMAT_INT8 && desc.weight_format == MOE4J_FORMAT_NVFP4;
-  const bool amx_last =
-      short_blocks || tokens * desc.top_k < kAmxTokensPerExpert * desc.num_experts;
+  const bool amx_last = (int8 && desc.weight_format == MOE4J_FORMAT_NVFP4) ||
+                        tokens * desc.top_k < enough * desc.num_experts;
   int32_t count = 0;
   for (const bool postponed : {false, true}) {
     for (int32_t id = 0; id < kNumCpuTactics; ++id) {

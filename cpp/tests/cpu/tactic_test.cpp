@@ -51,6 +51,9 @@ TEST(CpuTactics, AlwaysOfferSomethingAndTheBestInstructionSetFirst) {
       }
       if (best == InstructionSet::kAmxBf16) {
         EXPECT_EQ(first, tokens < 48 ? InstructionSet::kAvx512Bf16 : InstructionSet::kAmxBf16);
+        const int32_t int8 = offered(tokens, best, MOE4J_FORMAT_INT8)[0];
+        EXPECT_EQ(kCpuTactics[int8].instruction_set,
+                  tokens < 192 ? InstructionSet::kAvx512Vnni : InstructionSet::kAmxInt8);
       }
       for (const int32_t id : ids) EXPECT_LE(kCpuTactics[id].instruction_set, best);
     }
