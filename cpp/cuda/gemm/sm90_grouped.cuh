@@ -456,6 +456,7 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocks)
     for (;; item.advance()) {
       mbarrier_wait(ring.full(at.stage), at.parity);
       const typename Config::Work& work = ring.items[item.stage];
+      // What follows from these is then computed once a warp: addresses, descriptors, barriers.
       if (uniform(work.tile.expert) < 0) break;
       const int32_t row_block = uniform(work.tile.row_tile) * Config::kConsumers + warpgroup;
       if (row_block < gemm.layout.row_blocks) {

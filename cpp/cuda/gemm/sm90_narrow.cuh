@@ -191,10 +191,10 @@ __device__ __forceinline__ void narrow_pause() {
 
 /**
  * One thread: draws tiles and copies weights of all their row blocks, in stages, past the L2 cache:
- * tokens, h and the output stay there. A tile is looked
- * up while its predecessor's stages are on their way: between two tiles memory would wait. All
- * copies of a multiprocessor progress together: so the first ones pause in between, and work begins
- * when one stage has landed, not when the whole ring has.
+ * tokens, h and the output stay there. A tile is looked up while its predecessor's stages are on
+ * their way: between two tiles memory would wait. All copies of a multiprocessor progress together:
+ * so the first ones pause in between, and work begins when one stage has landed, not when the whole
+ * ring has.
  */
 template <int kFormat, class Config>
 __device__ __forceinline__ void narrow_copy_weights(const NarrowLayer& layer,
