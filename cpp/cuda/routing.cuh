@@ -8,8 +8,11 @@
 
 namespace moe4j::cuda {
 
+/** The id in a packed word, whose low half is a BF16 weight. */
+__device__ __forceinline__ int32_t packed_id(int32_t word) { return word >> 16; }
+
 __device__ __forceinline__ int32_t routed_id(const Routing& routing, int64_t slot) {
-  return routing.packed != nullptr ? routing.packed[slot] >> 16 : routing.ids[slot];
+  return routing.packed != nullptr ? packed_id(routing.packed[slot]) : routing.ids[slot];
 }
 
 __device__ __forceinline__ float routed_weight(const Routing& routing, int64_t slot) {
@@ -27,12 +30,17 @@ __device__ __forceinline__ int32_t local_expert(const Routing& routing, int32_t 
                                                                                             : -1;
 }
 
+/** The shared expert of a slot that is not routed. */
+__device__ __forceinline__ int32_t shared_expert(const Routing& routing, int32_t slot) {
+  return routing.local_experts + slot - routing.top_k;
+}
+
 /** Local expert that (token, slot) names, shared experts included, whatever slots before it do. */
 __device__ __forceinline__ int32_t named_expert(const Routing& routing, int64_t token,
                                                 int32_t slot) {
   return slot < routing.top_k
              ? local_expert(routing, routed_id(routing, token * routing.top_k + slot))
-             : routing.local_experts + slot - routing.top_k;
+             : shared_expert(routing, slot);
 }
 
 /** The same, but -1 if a slot before it names the same expert. */

@@ -75,7 +75,7 @@ __device__ __forceinline__ int32_t list_experts(const Sm90DecodeLayer& layer, Ch
       const bool repeats = (with_id & token_lanes & lanes_before) != 0;
       if (!repeats) expert = local_expert(routing, id);
     } else if (is_pair) {
-      expert = routing.local_experts + slot - routing.top_k;
+      expert = shared_expert(routing, slot);
     }
     const uint32_t with_expert = __match_any_sync(0xFFFFFFFFu, expert);
     const int leader = __ffs(static_cast<int>(with_expert)) - 1;

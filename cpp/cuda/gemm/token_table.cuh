@@ -49,10 +49,10 @@ class TokenTable {
       }
 #pragma unroll
       for (int i = 0; i < kInFlight; ++i) {
-        const int32_t id = routing.packed != nullptr ? word[i] >> 16 : word[i];
+        const int32_t id = routing.packed != nullptr ? packed_id(word[i]) : word[i];
         expert[i] = slot[i] < 0               ? -1
                     : slot[i] < routing.top_k ? local_expert(routing, id)
-                                              : routing.local_experts + slot[i] - routing.top_k;
+                                              : shared_expert(routing, slot[i]);
       }
     };
     load(thread);
