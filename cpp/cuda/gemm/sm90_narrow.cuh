@@ -38,6 +38,7 @@
 #include "cuda/ptx/mbarrier.cuh"
 #include "cuda/ptx/mma.cuh"
 #include "cuda/ptx/ring_position.cuh"
+#include "cuda/ptx/uniform.cuh"
 
 namespace moe4j::cuda {
 
@@ -70,12 +71,11 @@ struct NarrowTile {
 
 /** Lane 0's. */
 __device__ __forceinline__ NarrowTile broadcast(const NarrowTile& mine) {
-  const auto of_lane_0 = [](int32_t value) { return __shfl_sync(0xFFFFFFFFu, value, 0); };
   const Tile& tile = mine.tile;
-  return {{of_lane_0(tile.expert), of_lane_0(tile.row_tile), of_lane_0(tile.row_begin),
-           of_lane_0(tile.storage_begin), of_lane_0(tile.row_count)},
-          of_lane_0(mine.is_down) != 0,
-          of_lane_0(mine.needs)};
+  return {{uniform(tile.expert), uniform(tile.row_tile), uniform(tile.row_begin),
+           uniform(tile.storage_begin), uniform(tile.row_count)},
+          uniform(mine.is_down) != 0,
+          uniform(mine.needs)};
 }
 
 /** What consumers are told at a tile's first stage. */
