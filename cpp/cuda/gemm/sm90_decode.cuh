@@ -30,6 +30,8 @@
 #include "cuda/gemm/block_columns.cuh"
 #include "cuda/gemm/decode_epilogue.cuh"
 #include "cuda/gemm/sm90_decode.hpp"
+#include "cuda/gemm/sm90_decode_chunks.cuh"
+#include "cuda/gemm/sm90_decode_experts.cuh"
 #include "cuda/ptx/cluster.cuh"
 #include "cuda/ptx/copy.cuh"
 #include "cuda/ptx/grid_dependency.cuh"
@@ -37,72 +39,8 @@
 #include "cuda/ptx/mma.cuh"
 #include "cuda/ptx/ring_position.cuh"
 #include "cuda/ptx/uniform.cuh"
-#include "cuda/routing.cuh"
 
 namespace moe4j::cuda {
-
-/**
- * Lists the distinct local experts of a launch, in the order in which tokens name them. One warp,
- * which calls `meanwhile` while the first ids are on their way.
- */
-template <class Meanwhile>
-__device__ __forceinline__ int32_t list_experts(const Sm90DecodeLayer& layer, ChosenExpert* list,
-                                                int lane, const Meanwhile& meanwhile) {
-  const Routing& routing = layer.routing;
-  const int32_t slots = routing.slots();
-  const int32_t tokens_a_round = layer.tokens_a_round;
-  const int32_t in_round = layer.by_slots.divide(lane);
-  const int32_t slot = lane - in_round * slots;
-  const uint32_t token_lanes = (0xFFFFFFFFu >> (32 - routing.top_k)) << (in_round * slots);
-  const uint32_t lanes_before = (1u << lane) - 1;
-  const auto tokens = static_cast<int32_t>(routing.tokens);
-  int32_t count = 0;
-#pragma unroll 1
-  for (int32_t first = 0; first < tokens; first += tokens_a_round) {
-    const int32_t token = first + in_round;
-    const bool is_pair = in_round < tokens_a_round && token < tokens;
-    const bool is_routed = is_pair && slot < routing.top_k;
-    int32_t id = 0;
-    float weight = 1.0f;
-    if (is_routed) {
-      id = routed_id(routing, token * routing.top_k + slot);
-      weight = routed_weight(routing, token * routing.top_k + slot);
-    }
-    if (first == 0) meanwhile();
-    const uint32_t with_id = __match_any_sync(0xFFFFFFFFu, id);
-    int32_t expert = -1;
-    if (is_routed) {
-      const bool repeats = (with_id & token_lanes & lanes_before) != 0;
-      if (!repeats) expert = local_expert(routing, id);
-    } else if (is_pair) {
-      expert = shared_expert(routing, slot);
-    }
-    const uint32_t with_expert = __match_any_sync(0xFFFFFFFFu, expert);
-    const int leader = __ffs(static_cast<int>(with_expert)) - 1;
-    int32_t index = -1;
-#pragma unroll 1
-    for (int32_t i = 0; i < count; ++i) {  // earlier rounds'
-      if (list[i].expert == expert) index = i;
-    }
-    const bool is_new = expert >= 0 && index < 0;
-    const uint32_t leaders = __ballot_sync(0xFFFFFFFFu, is_new && lane == leader);
-    if (is_new) index = count + __popc(leaders & ((1u << leader) - 1));
-    if (is_new && lane == leader) {
-      list[index].expert = expert;
-      list[index].tokens = 0;
-      for (int8_t& s : list[index].slot) s = -1;
-    }
-    __syncwarp();
-    if (expert >= 0) {
-      list[index].slot[token] = static_cast<int8_t>(slot);
-      list[index].weight[token] = weight;
-      atomicOr(&list[index].tokens, 1u << token);
-    }
-    count += __popc(leaders);
-    __syncwarp();
-  }
-  return count;
-}
 
 /** All consumers of a block meet. */
 __device__ __forceinline__ void consumers_sync() {
@@ -132,91 +70,6 @@ struct DecodeRing {
     }
     mbarrier_init(extra(), 1);
     mbarrier_init_fence();
-  }
-};
-
-/** What goes through one stage, and what comes next: GEMM1's blocks take units in turn. */
-struct GateUpChunks {
-  Divider by_row_blocks;
-  int32_t stage_blocks, k_blocks, row_blocks, units, stride;
-  int32_t unit, index, row_block, k, blocks;
-  int32_t limit =
-      1;  // the first chunks are small: all copies of a multiprocessor progress together
-
-  __device__ __forceinline__ GateUpChunks(const Sm90DecodeLayer& layer, int32_t stage_blocks,
-                                          int32_t experts)
-      : by_row_blocks(layer.by_gate_up_row_blocks),
-        stage_blocks(stage_blocks),
-        k_blocks(layer.gate_up_layout.k_blocks),
-        row_blocks(layer.gate_up_layout.row_blocks),
-        units(experts * row_blocks),
-        stride(static_cast<int32_t>(gridDim.x)),
-        unit(static_cast<int32_t>(blockIdx.x)) {
-    begin_unit();
-  }
-
-  __device__ __forceinline__ bool valid() const { return unit < units; }
-  __device__ __forceinline__ bool ends() const { return k + blocks == k_blocks; }
-  /** Whether at most `left` K blocks come from here on. */
-  __device__ __forceinline__ bool near_end(int32_t left) const {
-    return unit + stride >= units && k_blocks - k <= left;
-  }
-  __device__ __forceinline__ void advance() {
-    k += blocks;
-    limit = min(2 * limit, stage_blocks);
-    blocks = min(limit, k_blocks - k);
-    if (blocks == 0) {
-      unit += stride;
-      begin_unit();
-    }
-  }
-
- private:
-  __device__ __forceinline__ void begin_unit() {
-    index = by_row_blocks.divide(unit);
-    row_block = unit - index * row_blocks;
-    k = 0;
-    blocks = min(limit, k_blocks);
-  }
-};
-
-/** The same of GEMM2: a block has its share of (expert, K) for the cluster's 64 rows. */
-struct DownChunks {
-  int32_t stage_blocks, k_blocks, end;
-  int32_t row_block, position, index, k, blocks;
-
-  __device__ __forceinline__ DownChunks(const Sm90DecodeLayer& layer, int32_t stage_blocks,
-                                        int32_t experts)
-      : stage_blocks(stage_blocks), k_blocks(layer.down_layout.k_blocks) {
-    const int log2_size = __ffs(static_cast<int32_t>(cluster_size())) - 1;
-    const auto rank = static_cast<int32_t>(cluster_rank());
-    const int32_t all = experts * k_blocks;
-    row_block = static_cast<int32_t>(blockIdx.x) >> log2_size;
-    position = rank * all >> log2_size;
-    end = (rank + 1) * all >> log2_size;
-    index = layer.by_down_k_blocks.divide(position);
-    k = position - index * k_blocks;
-    count_blocks();
-  }
-
-  __device__ __forceinline__ bool valid() const { return position < end; }
-  /** Whether the block has no more of this expert. */
-  __device__ __forceinline__ bool ends() const {
-    return k + blocks == k_blocks || position + blocks == end;
-  }
-  __device__ __forceinline__ void advance() {
-    position += blocks;
-    k += blocks;
-    if (k == k_blocks) {
-      k = 0;
-      ++index;
-    }
-    count_blocks();
-  }
-
- private:
-  __device__ __forceinline__ void count_blocks() {
-    blocks = min(stage_blocks, min(k_blocks - k, end - position));
   }
 };
 
