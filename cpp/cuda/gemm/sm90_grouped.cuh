@@ -90,6 +90,9 @@ struct Sm90Config {
   using Sizes = std::integer_sequence<int, kSizes_...>;  // columns of the main loops, ascending
 
   static constexpr int kMaxTokens = token_tile({kSizes_...});
+  // Most experts have one tile of tokens, then: nobody reads weights again, and tokens, h and the
+  // output stay in the L2 cache.
+  static constexpr bool kWeightsOnce = kMaxTokens <= 80;
   static constexpr int kConsumers = kConsumers_;  // warpgroups, of 64 rows each
   static constexpr int kThreads = (kConsumers + 1) * 128;
   // A block is launched with as many registers for all threads; setmaxnreg then gives the producer
@@ -200,7 +203,11 @@ __device__ __forceinline__ void sm90_produce(const GroupedGemm& gemm, DrawnTile&
       uint32_t destination = shared_address(ring.weights(at.stage));
       const uint8_t* source = weights;
       for (int32_t i = 0; i < row_blocks; ++i) {
-        copy_bulk(destination, source, weight_bytes, full);
+        if constexpr (Config::kWeightsOnce) {
+          copy_bulk_once(destination, source, weight_bytes, full);
+        } else {
+          copy_bulk(destination, source, weight_bytes, full);
+        }
         destination += Config::kStageTiles * kTileBytes;
         source += row_block_bytes;
       }
