@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "cuda/launch_graphs.hpp"
+
 namespace moe4j::cuda {
 
 struct CudaContext {
@@ -13,6 +15,7 @@ struct CudaContext {
   bool dependent_launch =
       false;                // the kernels that run here wait for their predecessors themselves
   int32_t max_experts = 0;  // of a layer, shared ones included: what the permutation can hold
+  LaunchGraphs graphs;
   std::atomic<int64_t> live_bytes{0};
   std::atomic<int64_t> live_allocations{0};
   std::atomic<int64_t> live_layers{0};

@@ -26,6 +26,11 @@ class CudaDevice final : public Device {
  public:
   explicit CudaDevice(int32_t index) { context_.index = index; }
 
+  ~CudaDevice() override {
+    const DeviceGuard guard(context_.index);
+    context_.graphs.clear();
+  }
+
   Status open() {
     const DeviceGuard guard(context_.index);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));

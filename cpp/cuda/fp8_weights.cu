@@ -121,23 +121,23 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void launch_survey_rows(Chain& chain, const uint8_t* weights, const WeightLayout& layout,
+void launch_survey_rows(CheckedStream& stream, const uint8_t* weights, const WeightLayout& layout,
                         int32_t experts, float* row_scales, int32_t* fits) {
-  survey_rows<<<static_cast<unsigned>(experts * layout.row_blocks), kThreads, 0, chain.stream()>>>(
+  survey_rows<<<static_cast<unsigned>(experts * layout.row_blocks), kThreads, 0, stream.get()>>>(
       weights, layout, row_scales, fits);
-  chain.check("survey_rows");
+  stream.check("survey_rows");
 }
 
-void launch_pack_fp8(Chain& chain, uint8_t* weights, const WeightLayout& layout, int32_t experts,
+void launch_pack_fp8(CheckedStream& stream, uint8_t* weights, const WeightLayout& layout, int32_t experts,
                      const float* row_scales) {
   for (int32_t e = 0; e < experts; ++e) {
     const dim3 grid(static_cast<unsigned>(layout.k_blocks),
                     static_cast<unsigned>(layout.row_blocks));
-    pack_tiles<<<grid, kThreads, 0, chain.stream()>>>(
+    pack_tiles<<<grid, kThreads, 0, stream.get()>>>(
         weights + e * layout.expert_bytes(), layout,
         row_scales + static_cast<int64_t>(e) * layout.row_blocks * kTileRows);
   }
-  chain.check("pack_tiles");
+  stream.check("pack_tiles");
 }
 
 }  // namespace moe4j::cuda

@@ -155,14 +155,14 @@ struct ScaleSurvey {
   uint32_t largest;                   // of UE8M0 scales
 };
 
-void launch_survey_scales(Chain& chain, int32_t format, int64_t rows, int64_t k,
+void launch_survey_scales(CheckedStream& stream, int32_t format, int64_t rows, int64_t k,
                           const LinearMatrix& matrix, ScaleSurvey* survey);
 
 /**
  * Repacks one projection of one expert; `second` holds the up rows of a gated GEMM1. Surveys (one,
  * or two if gated) have been made.
  */
-void launch_prepare(Chain& chain, int32_t format, int64_t rows, int64_t k,
+void launch_prepare(CheckedStream& stream, int32_t format, int64_t rows, int64_t k,
                     const LinearMatrix& first, const LinearMatrix* second,
                     const ScaleSurvey* surveys, uint8_t* prepared);
 
@@ -170,11 +170,11 @@ void launch_prepare(Chain& chain, int32_t format, int64_t rows, int64_t k,
  * FP8: a power of two for each row of all experts' prepared MXFP4 weights, [experts, row_blocks *
  * kTileRows]; zeroes `fits` if the block scales of a row span more than E4M3 holds exactly.
  */
-void launch_survey_rows(Chain& chain, const uint8_t* weights, const WeightLayout& layout,
+void launch_survey_rows(CheckedStream& stream, const uint8_t* weights, const WeightLayout& layout,
                         int32_t experts, float* row_scales, int32_t* fits);
 
 /** Repacks prepared MXFP4 weights in place, from weight_layout.hpp's order to fp8_layout.hpp's. */
-void launch_pack_fp8(Chain& chain, uint8_t* weights, const WeightLayout& layout, int32_t experts,
-                     const float* row_scales);
+void launch_pack_fp8(CheckedStream& stream, uint8_t* weights, const WeightLayout& layout,
+                     int32_t experts, const float* row_scales);
 
 }  // namespace moe4j::cuda

@@ -1,11 +1,15 @@
-// Launching kernels as a chain: each but the first may start while its predecessor drains.
+// The kernels of a launch, collected before they are queued (launch_graphs.hpp).
 #pragma once
 
 #include <cuda_runtime_api.h>
 
+#include <cassert>
+#include <cstddef>
 #include <cstdint>
+#include <new>
 #include <tuple>
 #include <type_traits>
+#include <utility>
 
 #include "support/message.hpp"
 #include "support/status.hpp"
@@ -18,12 +22,30 @@ inline Status cuda_status(cudaError_t error, const char* doing) {
                  "CUDA: %s failed: %s", doing, cudaGetErrorString(error));
 }
 
-/** The kernels of one launch, in stream order. The first error sticks, later calls do nothing. */
+/** A kernel with all that its launch needs. */
+struct KernelLaunch {
+  static constexpr int kMostArguments = 4;
+  static constexpr size_t kMostBytes = 1024;
+
+  const char* name;  // for messages
+  const void* kernel;
+  dim3 grid;
+  int cluster;  // blocks of a cluster, 1 for none
+  int threads;
+  int shared_bytes;
+  void* arguments[kMostArguments];  // point into `values`
+  alignas(16) std::byte values[kMostBytes];
+};
+
+/** The kernels of one launch, in order. Not copied: kernels hold pointers to themselves. */
 class Chain {
  public:
-  /** `dependent_launch`: the kernels wait for their predecessors themselves (Hopper and later). */
-  explicit Chain(cudaStream_t stream, bool dependent_launch = false)
-      : stream_(stream), dependent_launch_(dependent_launch) {}
+  /** Routing, permutation (2), tokens, GEMMs (2 kernels each), h, finalize, export: 11. */
+  static constexpr int kMostKernels = 12;
+
+  Chain() = default;
+  Chain(const Chain&) = delete;
+  Chain& operator=(const Chain&) = delete;
 
   template <class... Parameters, class... Arguments>
   void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, int threads,
@@ -35,51 +57,54 @@ class Chain {
   template <class... Parameters, class... Arguments>
   void launch_clusters(const char* name, void (*kernel)(Parameters...), dim3 grid, int cluster,
                        int threads, int shared_bytes, Arguments&&... arguments) {
-    if (error_ != cudaSuccess) return;
-    cudaLaunchAttribute attributes[2];
-    unsigned count = 0;
-    if (!first_ && dependent_launch_) {
-      attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-      attributes[count++].val.programmaticStreamSerializationAllowed = 1;
-    }
-    if (cluster > 1) {
-      attributes[count].id = cudaLaunchAttributeClusterDimension;
-      attributes[count++].val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
-    }
-    cudaLaunchConfig_t config = {};
-    config.gridDim = grid;
-    config.blockDim = dim3(static_cast<unsigned>(threads));
-    config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
-    config.stream = stream_;
-    config.attrs = attributes;
-    config.numAttrs = count;
-    std::tuple<std::decay_t<Parameters>...> values(arguments...);
-    error_ = std::apply(
+    using Values = std::tuple<std::decay_t<Parameters>...>;
+    static_assert(sizeof...(Parameters) <= KernelLaunch::kMostArguments);
+    static_assert(sizeof(Values) <= KernelLaunch::kMostBytes && alignof(Values) <= 16);
+    static_assert((std::is_trivially_copyable_v<std::decay_t<Parameters>> && ...));
+    assert(size_ < kMostKernels);
+    KernelLaunch& launch = kernels_[size_++];
+    launch.name = name;
+    launch.kernel = reinterpret_cast<const void*>(kernel);
+    launch.grid = grid;
+    launch.cluster = cluster;
+    launch.threads = threads;
+    launch.shared_bytes = shared_bytes;
+    std::apply(
         [&](auto&... value) {
-          void* pointers[] = {&value...};
-          return cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(kernel), pointers);
+          int i = 0;
+          ((launch.arguments[i++] = &value), ...);
         },
-        values);
-    if (error_ != cudaSuccess) name_ = name;
-    first_ = false;
+        *new (launch.values) Values(arguments...));
   }
 
-  /** For kernels launched by other means on stream(). */
+  int size() const { return size_; }
+  KernelLaunch& operator[](int i) { return kernels_[i]; }
+
+ private:
+  int size_ = 0;
+  KernelLaunch kernels_[kMostKernels];
+};
+
+/** A stream on which kernels are launched one by one. The first error sticks. */
+class CheckedStream {
+ public:
+  explicit CheckedStream(cudaStream_t stream) : stream_(stream) {}
+
+  cudaStream_t get() const { return stream_; }
+
+  /** Called after each kernel. */
   void check(const char* name) {
     if (error_ != cudaSuccess) return;
     error_ = cudaGetLastError();
     name_ = name;
   }
 
-  cudaStream_t stream() const { return stream_; }
   Status status() const { return cuda_status(error_, name_); }
 
  private:
   cudaStream_t stream_;
-  bool dependent_launch_;
   cudaError_t error_ = cudaSuccess;
   const char* name_ = "";
-  bool first_ = true;
 };
 
 }  // namespace moe4j::cuda

@@ -170,15 +170,15 @@ __global__ void __launch_bounds__(kThreads) prepare_bf16(const Prepare args) {
 
 }  // namespace
 
-void launch_survey_scales(Chain& chain, int32_t format, int64_t rows, int64_t k,
+void launch_survey_scales(CheckedStream& stream, int32_t format, int64_t rows, int64_t k,
                           const LinearMatrix& matrix, ScaleSurvey* survey) {
   constexpr int kBlocks = 256;
-  survey_scales<<<kBlocks, kThreads, 0, chain.stream()>>>(
+  survey_scales<<<kBlocks, kThreads, 0, stream.get()>>>(
       format, rows, k / block_format(format).block, matrix, survey);
-  chain.check("survey_scales");
+  stream.check("survey_scales");
 }
 
-void launch_prepare(Chain& chain, int32_t format, int64_t rows, int64_t k,
+void launch_prepare(CheckedStream& stream, int32_t format, int64_t rows, int64_t k,
                     const LinearMatrix& first, const LinearMatrix* second,
                     const ScaleSurvey* surveys, uint8_t* prepared) {
   Prepare args = {};
@@ -197,8 +197,8 @@ void launch_prepare(Chain& chain, int32_t format, int64_t rows, int64_t k,
   const auto kernel = format == MOE4J_FORMAT_NVFP4   ? prepare_fp4<MOE4J_FORMAT_NVFP4>
                       : format == MOE4J_FORMAT_MXFP4 ? prepare_fp4<MOE4J_FORMAT_MXFP4>
                                                      : prepare_bf16;
-  kernel<<<grid, kThreads, 0, chain.stream()>>>(args);
-  chain.check("prepare");
+  kernel<<<grid, kThreads, 0, stream.get()>>>(args);
+  stream.check("prepare");
 }
 
 }  // namespace moe4j::cuda

@@ -155,23 +155,23 @@ Status PreparedLayer::set_expert(int32_t local_expert,
 
   Staged staged = {};
   MOE4J_RETURN_IF_ERROR(stage(weights, &staged));
-  Chain chain(stream_);
+  CheckedStream stream(stream_);
   auto* surveys = surveys_.as<ScaleSurvey>();
   MOE4J_RETURN_IF_ERROR(cuda_status(
       cudaMemsetAsync(surveys, 0, kMatrices * sizeof(ScaleSurvey), stream_), "clearing memory"));
   if (block_format(format).has_scales) {
     for (int m = 0; m < kMatrices; ++m) {
       if (m == kUp && !gated_) continue;
-      launch_survey_scales(chain, format, m == kDown ? h : i, m == kDown ? i : h,
+      launch_survey_scales(stream, format, m == kDown ? h : i, m == kDown ? i : h,
                            staged.matrices[m], surveys + m);
     }
   }
-  launch_prepare(chain, format, i, h, staged.matrices[kGate],
+  launch_prepare(stream, format, i, h, staged.matrices[kGate],
                  gated_ ? &staged.matrices[kUp] : nullptr, surveys,
                  gate_up_.as() + local_expert * gate_up_layout_.expert_bytes());
-  launch_prepare(chain, format, h, i, staged.matrices[kDown], nullptr, surveys + kDown,
+  launch_prepare(stream, format, h, i, staged.matrices[kDown], nullptr, surveys + kDown,
                  down_.as() + local_expert * down_layout_.expert_bytes());
-  MOE4J_RETURN_IF_ERROR(chain.status());
+  MOE4J_RETURN_IF_ERROR(stream.status());
 
   ScaleSurvey found[kMatrices];
   MOE4J_RETURN_IF_ERROR(
@@ -268,12 +268,12 @@ Status PreparedLayer::pack_fp8() noexcept {
   MOE4J_RETURN_IF_ERROR(cuda_status(
       cudaMemcpyAsync(device_fits, &fits, sizeof(fits), cudaMemcpyHostToDevice, stream_),
       "surveying scales"));
-  Chain chain(stream_);
-  launch_survey_rows(chain, gate_up_.as(), gate_up_layout_, experts(),
+  CheckedStream stream(stream_);
+  launch_survey_rows(stream, gate_up_.as(), gate_up_layout_, experts(),
                      gate_up_row_scales_.as<float>(), device_fits);
-  launch_survey_rows(chain, down_.as(), down_layout_, experts(), down_row_scales_.as<float>(),
+  launch_survey_rows(stream, down_.as(), down_layout_, experts(), down_row_scales_.as<float>(),
                      device_fits);
-  MOE4J_RETURN_IF_ERROR(chain.status());
+  MOE4J_RETURN_IF_ERROR(stream.status());
   MOE4J_RETURN_IF_ERROR(cuda_status(
       cudaMemcpyAsync(&fits, device_fits, sizeof(fits), cudaMemcpyDeviceToHost, stream_),
       "surveying scales"));
@@ -283,10 +283,10 @@ Status PreparedLayer::pack_fp8() noexcept {
     down_row_scales_.release();
     return Status::ok();
   }
-  launch_pack_fp8(chain, gate_up_.as(), gate_up_layout_, experts(),
+  launch_pack_fp8(stream, gate_up_.as(), gate_up_layout_, experts(),
                   gate_up_row_scales_.as<float>());
-  launch_pack_fp8(chain, down_.as(), down_layout_, experts(), down_row_scales_.as<float>());
-  MOE4J_RETURN_IF_ERROR(chain.status());
+  launch_pack_fp8(stream, down_.as(), down_layout_, experts(), down_row_scales_.as<float>());
+  MOE4J_RETURN_IF_ERROR(stream.status());
   MOE4J_RETURN_IF_ERROR(cuda_status(cudaStreamSynchronize(stream_), "packing weights"));
   is_fp8_ = true;
   return Status::ok();

@@ -139,7 +139,7 @@ Epilogue gate_up_epilogue(const PreparedLayer& layer, const moe4j_launch_args& a
 /** One launch: the arguments that its steps share. */
 class FusedMoe {
  public:
-  FusedMoe(const CudaContext& context, const PreparedLayer& layer, const LaunchPlan& plan,
+  FusedMoe(CudaContext& context, const PreparedLayer& layer, const LaunchPlan& plan,
            const moe4j_launch_args& args)
       : layer_(layer),
         desc_(layer.desc()),
@@ -147,8 +147,7 @@ class FusedMoe {
         args_(args),
         workspace_(carve(layer.desc(), layer.is_fp8(), args.tokens, args.workspace)),
         routing_(describe_routing(desc_, args, workspace_)),
-        multiprocessors_(context.multiprocessors),
-        chain_(static_cast<cudaStream_t>(args.stream), context.dependent_launch) {
+        context_(context) {
     if (args.do_finalize == 0) workspace_.permutation.pair_row = args.expanded_to_permuted;
   }
 
@@ -183,7 +182,8 @@ class FusedMoe {
       if (args_.do_finalize != 0) finalize();
     }
     export_routing();
-    return chain_.status();
+    return context_.graphs.launch(static_cast<cudaStream_t>(args_.stream),
+                                  context_.dependent_launch, chain_);
   }
 
  private:
@@ -251,11 +251,11 @@ class FusedMoe {
     chain_.launch("sm90_decode_gate_up", kernels.gate_up, dim3(static_cast<unsigned>(blocks)),
                   kSm90DecodeThreads, gate_up_bytes, decode);
     const int32_t row_blocks = layer_.down_layout().row_blocks;
-    const int32_t cluster = down_cluster(row_blocks, multiprocessors_);
+    const int32_t cluster = down_cluster(row_blocks, context_.multiprocessors);
     const int32_t down_blocks = row_blocks * cluster;
-    decode.stages =
-        down_stages(desc_.weight_format, tokens, token_slots, down_blocks, multiprocessors_,
-                    ceil_div(blocks, multiprocessors_) * (gate_up_bytes + kSm90BlockShared));
+    decode.stages = down_stages(
+        desc_.weight_format, tokens, token_slots, down_blocks, context_.multiprocessors,
+        ceil_div(blocks, context_.multiprocessors) * (gate_up_bytes + kSm90BlockShared));
     chain_.launch_clusters(
         "sm90_decode_down", kernels.down, dim3(static_cast<unsigned>(down_blocks)), cluster,
         kSm90DecodeThreads,
@@ -479,7 +479,7 @@ class FusedMoe {
   const moe4j_launch_args& args_;
   Workspace workspace_;
   Routing routing_;
-  int32_t multiprocessors_;
+  CudaContext& context_;
   Chain chain_;
 };
 
@@ -567,8 +567,8 @@ int64_t workspace_bytes(const moe4j_layer_desc& desc, int32_t tactic_id, int64_t
   return carve(desc, tactic(tactic_id).family == Family::kSm90Fp8, tokens, nullptr).bytes;
 }
 
-Status launch_fused_moe(const CudaContext& context, const PreparedLayer& layer,
-                        const LaunchPlan& plan, const moe4j_launch_args& args) noexcept {
+Status launch_fused_moe(CudaContext& context, const PreparedLayer& layer, const LaunchPlan& plan,
+                        const moe4j_launch_args& args) noexcept {
   return FusedMoe(context, layer, plan, args).run();
 }
 

@@ -48,10 +48,10 @@ class LaunchPlan {
 int64_t workspace_bytes(const moe4j_layer_desc& desc, int32_t tactic, int64_t tokens) noexcept;
 
 /**
- * Queues a launch: no synchronization, no allocation. `args` has passed the checks of the C ABI and
- * names a tactic of this device.
+ * Queues a launch: no synchronization, and no allocation but LaunchGraphs'. `args` has passed the
+ * checks of the C ABI and names a tactic of this device.
  */
-Status launch_fused_moe(const CudaContext& context, const PreparedLayer& layer,
-                        const LaunchPlan& plan, const moe4j_launch_args& args) noexcept;
+Status launch_fused_moe(CudaContext& context, const PreparedLayer& layer, const LaunchPlan& plan,
+                        const moe4j_launch_args& args) noexcept;
 
 }  // namespace moe4j::cuda

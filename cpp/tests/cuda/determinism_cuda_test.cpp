@@ -149,6 +149,55 @@ TEST_F(DeterminismCuda, GraphsOnTwoStreamsAtOnceGiveTheBitsOfEagerRuns) {
   }
 }
 
+/** Launches are graphs of the device's own, one for each stream up to a limit. */
+TEST_F(DeterminismCuda, AHundredStreamsAtOnceGiveTheBitsOfOne) {
+  Random random(30);
+  const RandomLayer drawn = draw(random);
+  const Layer layer = drawn.load(device());
+  constexpr int kStreams = 100;
+  const RandomInputs inputs(random, drawn, 40);
+  const Stream streams[kStreams];
+  std::vector<std::unique_ptr<DeviceRun>> runs;
+  for (int i = 0; i < kStreams; ++i) {
+    runs.push_back(std::make_unique<DeviceRun>(device(), layer, drawn.desc, inputs.args));
+  }
+  for (const auto& [name, id] : named_tactics(device(), layer, 40)) {
+    SCOPED_TRACE(name);
+    runs[0]->launch(id);
+    const auto expected = runs[0]->bits();
+    for (const auto& run : runs) run->poison();
+    check(cudaDeviceSynchronize());
+    for (int i = 0; i < kStreams; ++i) runs[i]->launch(id, streams[i].get());
+    check(cudaDeviceSynchronize());
+    for (const auto& run : runs) ASSERT_EQ(run->bits(), expected);
+  }
+}
+
+TEST_F(DeterminismCuda, ALaunchLeavesAnotherThreadsCaptureAlone) {
+  Random random(31);
+  const RandomLayer drawn = draw(random);
+  const Layer layer = drawn.load(device());
+  const RandomInputs inputs(random, drawn, 40);
+  DeviceRun captured(device(), layer, drawn.desc, inputs.args);
+  DeviceRun run(device(), layer, drawn.desc, inputs.args);
+  for (const auto& [name, id] : named_tactics(device(), layer, 40)) {
+    SCOPED_TRACE(name);
+    run.launch(id);
+    const auto expected = run.bits();
+    run.poison();
+    const Stream capturing;
+    const Stream stream;  // of which no launch has been yet
+    check(cudaStreamBeginCapture(capturing.get(), cudaStreamCaptureModeGlobal));
+    captured.launch(id, capturing.get());
+    std::thread([&, id = id] { run.launch(id, stream.get()); }).join();
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamEndCapture(capturing.get(), &graph));
+    check(cudaGraphDestroy(graph));
+    check(cudaStreamSynchronize(stream.get()));
+    ASSERT_EQ(run.bits(), expected);
+  }
+}
+
 /** Another layer's launches take multiprocessors away while each tactic runs. */
 TEST_F(DeterminismCuda, OtherWorkOnTheDeviceChangesNoBit) {
   Random random(26);

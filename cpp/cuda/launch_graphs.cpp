@@ -1,0 +1,179 @@
+#include "cuda/launch_graphs.hpp"
+
+#include <algorithm>
+#include <new>
+
+namespace moe4j::cuda {
+namespace {
+
+bool is_capturing(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  // An error is the launch's to report.
+  return cudaStreamIsCapturing(stream, &status) != cudaSuccess ||
+         status != cudaStreamCaptureStatusNone;
+}
+
+/** Lets this thread make graphs while another one captures a stream. */
+class RelaxedCapture {
+ public:
+  RelaxedCapture() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  ~RelaxedCapture() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  RelaxedCapture(const RelaxedCapture&) = delete;
+  RelaxedCapture& operator=(const RelaxedCapture&) = delete;
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
+
+Status launch_one_by_one(cudaStream_t stream, bool dependent, Chain& chain) {
+  for (int i = 0; i < chain.size(); ++i) {
+    KernelLaunch& launch = chain[i];
+    cudaLaunchAttribute attributes[2];
+    unsigned count = 0;
+    if (i > 0 && dependent) {
+      attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+      attributes[count++].val.programmaticStreamSerializationAllowed = 1;
+    }
+    if (launch.cluster > 1) {
+      attributes[count].id = cudaLaunchAttributeClusterDimension;
+      attributes[count++].val.clusterDim = {static_cast<unsigned>(launch.cluster), 1, 1};
+    }
+    cudaLaunchConfig_t config = {};
+    config.gridDim = launch.grid;
+    config.blockDim = dim3(static_cast<unsigned>(launch.threads));
+    config.dynamicSmemBytes = static_cast<size_t>(launch.shared_bytes);
+    config.stream = stream;
+    config.attrs = attributes;
+    config.numAttrs = count;
+    MOE4J_RETURN_IF_ERROR(
+        cuda_status(cudaLaunchKernelExC(&config, launch.kernel, launch.arguments), launch.name));
+  }
+  return Status::ok();
+}
+
+cudaKernelNodeParams node_parameters(KernelLaunch& launch) {
+  cudaKernelNodeParams parameters = {};
+  parameters.func = const_cast<void*>(launch.kernel);
+  parameters.gridDim = launch.grid;
+  parameters.blockDim = dim3(static_cast<unsigned>(launch.threads));
+  parameters.sharedMemBytes = static_cast<unsigned>(launch.shared_bytes);
+  parameters.kernelParams = launch.arguments;
+  return parameters;
+}
+
+}  // namespace
+
+/** A graph of kernels, one after the other, whose arguments change from launch to launch. */
+struct LaunchGraphs::Graph {
+  struct Node {
+    const void* kernel;
+    int cluster;
+    cudaGraphNode_t handle;
+  };
+
+  cudaStream_t stream;  // that launches it; of LaunchGraphs' mutex
+  std::vector<Node> nodes;
+  std::mutex mutex;  // from setting arguments to the launch
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t executable = nullptr;
+
+  explicit Graph(cudaStream_t first_stream) : stream(first_stream) {}
+
+  ~Graph() {
+    if (executable != nullptr) cudaGraphExecDestroy(executable);
+    if (graph != nullptr) cudaGraphDestroy(graph);
+  }
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+
+  cudaError_t make(bool dependent, Chain& chain) {
+    const RelaxedCapture relaxed;
+    cudaError_t error = cudaGraphCreate(&graph, 0);
+    for (int i = 0; i < chain.size() && error == cudaSuccess; ++i) {
+      error = add(dependent, chain[i]);
+    }
+    return error == cudaSuccess ? cudaGraphInstantiate(&executable, graph, 0) : error;
+  }
+
+  bool is_of(Chain& chain) const {
+    if (static_cast<int>(nodes.size()) != chain.size()) return false;
+    for (int i = 0; i < chain.size(); ++i) {
+      const Node& node = nodes[static_cast<size_t>(i)];
+      if (node.kernel != chain[i].kernel || node.cluster != chain[i].cluster) return false;
+    }
+    return true;
+  }
+
+  Status launch(cudaStream_t on, Chain& chain) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    for (int i = 0; i < chain.size(); ++i) {
+      const cudaKernelNodeParams parameters = node_parameters(chain[i]);
+      MOE4J_RETURN_IF_ERROR(
+          cuda_status(cudaGraphExecKernelNodeSetParams(
+                          executable, nodes[static_cast<size_t>(i)].handle, &parameters),
+                      chain[i].name));
+    }
+    return cuda_status(cudaGraphLaunch(executable, on), chain[0].name);
+  }
+
+ private:
+  cudaError_t add(bool dependent, KernelLaunch& launch) {
+    Node node = {launch.kernel, launch.cluster, nullptr};
+    const cudaKernelNodeParams parameters = node_parameters(launch);
+    cudaError_t error = cudaGraphAddKernelNode(&node.handle, graph, nullptr, 0, &parameters);
+    if (error == cudaSuccess && launch.cluster > 1) {
+      cudaLaunchAttributeValue value = {};
+      value.clusterDim = {static_cast<unsigned>(launch.cluster), 1, 1};
+      error =
+          cudaGraphKernelNodeSetAttribute(node.handle, cudaLaunchAttributeClusterDimension, &value);
+    }
+    if (error == cudaSuccess && !nodes.empty()) {
+      cudaGraphEdgeData edge = {};
+      if (dependent) {
+        edge.from_port = cudaGraphKernelNodePortProgrammatic;
+        edge.type = cudaGraphDependencyTypeProgrammatic;
+      }
+      error = cudaGraphAddDependencies(graph, &nodes.back().handle, &node.handle, &edge, 1);
+    }
+    nodes.push_back(node);
+    return error;
+  }
+};
+
+LaunchGraphs::LaunchGraphs() = default;
+LaunchGraphs::~LaunchGraphs() = default;
+
+void LaunchGraphs::clear() noexcept { graphs_.clear(); }
+
+LaunchGraphs::Graph* LaunchGraphs::find_or_make(cudaStream_t stream, bool dependent, Chain& chain) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  Graph* other = nullptr;  // the same on another stream
+  for (const auto& graph : graphs_) {
+    if (!graph->is_of(chain)) continue;
+    if (graph->stream == stream) return graph.get();
+    other = graph.get();
+  }
+  if (graphs_.size() == kMostGraphs) return other;
+  auto made = std::make_unique<Graph>(stream);
+  if (made->make(dependent, chain) != cudaSuccess) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  graphs_.push_back(std::move(made));
+  return graphs_.back().get();
+}
+
+Status LaunchGraphs::launch(cudaStream_t stream, bool dependent, Chain& chain) noexcept {
+  if (chain.size() > 1 && !is_capturing(stream)) {
+    Graph* graph = nullptr;
+    try {
+      graph = find_or_make(stream, dependent, chain);
+    } catch (const std::bad_alloc&) {
+      graph = nullptr;
+    }
+    if (graph != nullptr) return graph->launch(stream, chain);
+  }
+  return launch_one_by_one(stream, dependent, chain);
+}
+
+}  // namespace moe4j::cuda
