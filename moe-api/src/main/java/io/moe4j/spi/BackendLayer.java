@@ -24,7 +24,8 @@ public interface BackendLayer extends AutoCloseable {
   long workspaceBytes(Tactic tactic, long tokens);
 
   /**
-   * Launches a checked call. Allocates nothing, neither here nor on the device.
+   * Launches a checked call. Allocates nothing on the Java heap; natively only what all later
+   * launches of its kind use again.
    *
    * @param arguments a slot of this thread, made by the same device's back end
    */
