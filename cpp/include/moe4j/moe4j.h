@@ -340,8 +340,8 @@ MOE4J_API int32_t moe4j_layer_bytes(const moe4j_layer* layer, int64_t* bytes);
 
 /**
  * The tactics that can run a sealed layer at this token count, at most `capacity` of them written
- * to `ids`, all of them counted. The first is the default: it is valid for every shape. Ids index
- * the device's tactic table: they mean nothing in another process, names do.
+ * to `ids`, all of them counted. The first is the default. Other counts may have other
+ * tactics, and refuse these. Ids index the device's table: another process knows names alone.
  */
 MOE4J_API int32_t moe4j_layer_tactics(const moe4j_layer* layer, int64_t tokens, int32_t* ids,
                                       int32_t capacity, int32_t* count);

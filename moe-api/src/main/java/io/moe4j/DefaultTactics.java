@@ -1,18 +1,37 @@
 package io.moe4j;
 
-/** The back end's own choice for each token count, read once for each power of two. */
+import java.util.concurrent.atomic.AtomicReferenceArray;
+
+/**
+ * The back end's own choice, which it is asked for once for each number of tokens: a tactic of one
+ * number may not take the next. Reading takes no lock and allocates nothing; two threads that miss
+ * together write the same. Pages are made as they are needed.
+ */
 final class DefaultTactics implements TacticSelector {
-  private final Tactic[] byLog2 = new Tactic[64];
+  private static final int PAGE_BITS = 12;
+  private static final int PAGE = 1 << PAGE_BITS;
+
+  private final MoeLayer layer;
+  private final AtomicReferenceArray<AtomicReferenceArray<Tactic>> pages =
+      new AtomicReferenceArray<>((int) (MoeLayer.MAX_TOKENS >>> PAGE_BITS));
 
   DefaultTactics(MoeLayer layer) {
-    for (int log2 = 0; log2 < byLog2.length; log2++) {
-      long tokens = Math.min(1L << Math.min(log2, 62), MoeLayer.MAX_TOKENS);
-      byLog2[log2] = layer.tactics(tokens).get(0);
-    }
+    this.layer = layer;
   }
 
   @Override
   public Tactic select(MoeCall call) {
-    return byLog2[63 - Long.numberOfLeadingZeros(Math.max(call.tokens(), 1))];
+    // A call without tokens does nothing, with any tactic.
+    int index = (int) Math.max(call.tokens(), 1) - 1;
+    AtomicReferenceArray<Tactic> page = pages.get(index >>> PAGE_BITS);
+    Tactic tactic = page == null ? null : page.get(index & (PAGE - 1));
+    return tactic == null ? lookUp(index) : tactic;
+  }
+
+  private Tactic lookUp(int index) {
+    Tactic tactic = layer.tactics(index + 1).get(0);
+    pages.compareAndSet(index >>> PAGE_BITS, null, new AtomicReferenceArray<>(PAGE));
+    pages.get(index >>> PAGE_BITS).set(index & (PAGE - 1), tactic);
+    return tactic;
   }
 }

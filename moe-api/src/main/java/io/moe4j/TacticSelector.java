@@ -1,6 +1,9 @@
 package io.moe4j;
 
-/** Chooses the tactic of each launch of one layer. On the hot path: no locks, no allocation. */
+/**
+ * Chooses the tactic of each launch of one layer. On the hot path: no locks, and no allocation for
+ * a shape that was asked for before.
+ */
 @FunctionalInterface
 public interface TacticSelector {
 
@@ -13,7 +16,7 @@ public interface TacticSelector {
     /** The selector of a layer, asked once when the layer is prepared. */
     TacticSelector bind(MoeLayer layer);
 
-    /** The back end's default tactic for every call. */
+    /** The back end's default tactic for each call's number of tokens. */
     Source DEFAULT = DefaultTactics::new;
   }
 }

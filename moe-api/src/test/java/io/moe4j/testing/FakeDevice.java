@@ -23,6 +23,7 @@ import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.BiConsumer;
 import java.util.function.Consumer;
+import java.util.function.LongFunction;
 
 /**
  * A device that keeps memory and counts, and computes nothing. What real back ends forbid — freeing
@@ -49,8 +50,8 @@ public final class FakeDevice implements BackendDevice {
   final AtomicLong launches = new AtomicLong();
   final AtomicLong routingLaunches = new AtomicLong();
 
-  private volatile List<Tactic> tactics =
-      List.of(new Tactic("fake.t8", 0), new Tactic("fake.t64", 1));
+  private volatile LongFunction<List<Tactic>> tactics =
+      tokens -> List.of(new Tactic("fake.t8", 0), new Tactic("fake.t64", 1));
   private volatile BiConsumer<MoeCall, Tactic> onLaunch = (call, tactic) -> {};
   private volatile Consumer<ExpertWeights> onExpert = weights -> {};
   private volatile Consumer<String> onOperation = name -> {};
@@ -61,9 +62,15 @@ public final class FakeDevice implements BackendDevice {
 
   // ---- what tests set and see
 
-  /** Replaces the tactics of all layers; the first is the default. */
+  /** Replaces the tactics of all layers, for any number of tokens; the first is the default. */
   public void setTactics(List<Tactic> tactics) {
-    this.tactics = List.copyOf(tactics);
+    List<Tactic> copy = List.copyOf(tactics);
+    setTactics(tokens -> copy);
+  }
+
+  /** Replaces the tactics of all layers for each number of tokens; the first is the default. */
+  public void setTactics(LongFunction<List<Tactic>> tactics) {
+    this.tactics = tactics;
   }
 
   /** Called within every launch. */
@@ -98,8 +105,8 @@ public final class FakeDevice implements BackendDevice {
 
   // ---- what layers ask
 
-  List<Tactic> tactics() {
-    return tactics;
+  List<Tactic> tactics(long tokens) {
+    return tactics.apply(tokens);
   }
 
   void launch(MoeCall call, Tactic tactic, long stream) {

@@ -51,7 +51,7 @@ final class FakeLayer implements BackendLayer {
   @Override
   public List<Tactic> tactics(long tokens) {
     checkOpen();
-    return device.tactics();
+    return device.tactics(tokens);
   }
 
   @Override

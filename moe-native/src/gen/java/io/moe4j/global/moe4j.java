@@ -268,8 +268,8 @@ public static native int moe4j_layer_bytes(@Const moe4j_layer layer, @Cast("int6
 
 /**
  * The tactics that can run a sealed layer at this token count, at most {@code capacity} of them written
- * to {@code ids}, all of them counted. The first is the default: it is valid for every shape. Ids index
- * the device's tactic table: they mean nothing in another process, names do.
+ * to {@code ids}, all of them counted. The first is the default. Other counts may have other
+ * tactics, and refuse these. Ids index the device's table: another process knows names alone.
  */
 public static native int moe4j_layer_tactics(@Const moe4j_layer layer, @Cast("int64_t") long tokens, IntPointer ids,
                                       int _capacity, IntPointer count);
