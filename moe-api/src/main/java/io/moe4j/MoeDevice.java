@@ -129,9 +129,12 @@ public final class MoeDevice implements AutoCloseable {
     return using(backend::libraryAbi);
   }
 
-  /** A timer of launches for tuning, to be closed by the caller; confined to one thread. */
+  /**
+   * A timer of launches for tuning, to be closed by the caller after its timings; confined to one
+   * thread.
+   */
   public LaunchTimer newLaunchTimer() {
-    return using(backend::newLaunchTimer);
+    return using(() -> new DeviceLaunchTimer(this, backend.newLaunchTimer()));
   }
 
   /**

@@ -254,6 +254,41 @@ final class CudaStreamTest {
     assertEquals(0, fake.live());
   }
 
+  @Test
+  void aTimerIsAUseOfItsDeviceAndATimingOneOfItsTimer() {
+    try (MoeDevice device = new FakeProvider(DeviceKind.CUDA, 1).open()) {
+      LaunchTimer timer = device.newLaunchTimer();
+      LaunchTimer.Timing timing = timer.prepare(stream -> {});
+      assertThrows(ClosedException.class, device::close);
+      assertThrows(ClosedException.class, timer::close);
+      timing.close();
+      timing.close();
+      assertThrows(ClosedException.class, timing::nanoseconds);
+      timer.close();
+      timer.close();
+      assertThrows(ClosedException.class, () -> timer.prepare(stream -> {}));
+    }
+  }
+
+  @Test
+  void aLeakedTimerIsFreedWithItsTimings() throws Exception {
+    long leaked = MoeDevice.leakedResources();
+    leakTimings();
+    for (int i = 0; i < 500 && fake.live() > 0; i++) {
+      System.gc();
+      Thread.sleep(10);
+    }
+    assertEquals(0, fake.live());
+    assertEquals(leaked + 1, MoeDevice.leakedResources());
+  }
+
+  private void leakTimings() {
+    MoeCall call = f.call();
+    LaunchTimer timer = f.device.newLaunchTimer();
+    assertEquals(1000, timer.prepare(s -> f.layer.run(call, f.workspace, s)).nanoseconds());
+    timer.prepare(s -> f.layer.run(call, f.workspace, s)).close();
+  }
+
   @ParameterizedTest
   @ValueSource(ints = {0, 1})
   void aTimerThatIsNotMadeLeavesNothing(int events) {

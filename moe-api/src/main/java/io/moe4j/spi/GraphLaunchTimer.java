@@ -17,7 +17,7 @@ final class GraphLaunchTimer implements LaunchTimer {
   private final long begin;
   private final long end;
 
-  /** What closes them, the latest first. */
+  /** What frees the stream, the events and open graphs, the latest first. */
   private final Deque<Runnable> destroyers = new ArrayDeque<>();
 
   GraphLaunchTimer(BackendDevice device, BackendStreams streams) {
@@ -58,9 +58,12 @@ final class GraphLaunchTimer implements LaunchTimer {
 
   private final class Replay implements Timing {
     private final BackendGraph graph;
+    private final Runnable destroy;
 
     Replay(BackendGraph graph) {
       this.graph = graph;
+      this.destroy = graph::close;
+      destroyers.push(destroy);
     }
 
     @Override
@@ -74,7 +77,8 @@ final class GraphLaunchTimer implements LaunchTimer {
 
     @Override
     public void close() {
-      graph.close();
+      destroyers.remove(destroy);
+      destroy.run();
     }
   }
 

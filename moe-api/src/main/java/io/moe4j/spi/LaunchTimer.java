@@ -30,7 +30,7 @@ public interface LaunchTimer extends AutoCloseable {
   /** Makes launches ready, e.g. records them as a graph. No part of any time. */
   Timing prepare(Launches launches);
 
-  /** Frees the timer, after its timings; called once. Must not throw. */
+  /** Frees the timer, and timings that nobody closed; called once. Must not throw. */
   @Override
   void close();
 }
