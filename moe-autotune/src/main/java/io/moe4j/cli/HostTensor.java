@@ -36,9 +36,7 @@ record HostTensor(TensorSpec spec, ByteBuffer bytes) {
 
   /** Copies this tensor to a device; the result is to be closed by the caller. */
   OwnedTensor upload(MoeDevice device) {
-    OwnedTensor tensor = device.allocate(spec);
-    tensor.copyFrom(bytes.duplicate());
-    return tensor;
+    return device.upload(spec, bytes.duplicate());
   }
 
   /** An element of an F32 or BF16 tensor by its row-major index. */
