@@ -1,6 +1,5 @@
 package io.moe4j.tests.checkpoint;
 
-import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.moe4j.DType;
@@ -11,26 +10,18 @@ import io.moe4j.RoutingSpec;
 import io.moe4j.tests.checkpoint.TestBlock.Expected;
 import io.moe4j.tests.fixtures.Bytes;
 import io.moe4j.tests.fixtures.Judge;
-import io.moe4j.tests.fixtures.SourceCompiler;
-import java.io.IOException;
-import java.lang.reflect.Method;
-import java.net.URL;
-import java.net.URLClassLoader;
+import io.moe4j.tests.fixtures.ReadmeExample;
 import java.nio.ByteBuffer;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.SplittableRandom;
-import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The README's Java examples compile as they stand there, and the first does what it says. */
 class ReadmeExampleTest {
-  private static final Path README = Path.of("../README.md");
-  private static final Pattern JAVA = Pattern.compile("```java\n(.*?)```", Pattern.DOTALL);
   private static final int TOKENS = 5;
 
   @TempDir Path classes;
@@ -58,7 +49,7 @@ class ReadmeExampleTest {
 
     ByteBuffer output =
         (ByteBuffer)
-            example()
+            ReadmeExample.method("RunLayer", "run", classes)
                 .invoke(
                     null,
                     checkpoint,
@@ -82,39 +73,10 @@ class ReadmeExampleTest {
     assertTrue(error < Judge.tolerance(QuantFormat.BF16), "relative L2 error " + error);
   }
 
+  /** {@link io.moe4j.tests.gpu} runs it. */
   @Test
-  void replaysOnAGpu() throws Exception {
-    compile("ReplayLayer");
-  }
-
-  private void compile(String className) throws IOException {
-    String source =
-        JAVA.matcher(Files.readString(README))
-            .results()
-            .map(found -> found.group(1))
-            .filter(example -> example.contains("class " + className))
-            .findFirst()
-            .orElseThrow(() -> new AssertionError(README + " has no example " + className));
-    assertEquals(List.of(), SourceCompiler.errors(className, source, classes));
-  }
-
-  private Method example() throws Exception {
-    compile("RunLayer");
-    URLClassLoader loader =
-        new URLClassLoader(new URL[] {classes.toUri().toURL()}, getClass().getClassLoader());
-    Method run =
-        loader
-            .loadClass("RunLayer")
-            .getDeclaredMethod(
-                "run",
-                Path.class,
-                int.class,
-                long.class,
-                ByteBuffer.class,
-                ByteBuffer.class,
-                ByteBuffer.class);
-    run.setAccessible(true);
-    return run;
+  void theReplayForGpusCompiles() throws Exception {
+    ReadmeExample.method("ReplayLayer", "decode", classes);
   }
 
   private static List<Expected> routed(TestBlock block, List<double[]> tokens) {
