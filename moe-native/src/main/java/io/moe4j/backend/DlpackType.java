@@ -22,23 +22,29 @@ final class DlpackType {
 
   /** Fills a type's description. */
   static void describe(DType dtype, DLDataType description) {
-    int lanes = dtype == DType.E2M1X2 ? 2 : 1;
     description
         .code((byte) code(dtype))
-        .bits((byte) (8 * dtype.bytes() / lanes))
-        .lanes((short) lanes);
+        .bits((byte) (8 * dtype.bytes() / lanes(dtype)))
+        .lanes((short) lanes(dtype));
   }
 
   /** Whether elements of a description are of a type; bytes stand for any type of one byte. */
   static boolean fits(DType dtype, DLDataType description) {
-    int found = code(description);
-    return bits(description) == 8 * dtype.bytes()
-        && (found == code(dtype) || (found == UNSIGNED && dtype.bytes() == 1));
+    return is(description, code(dtype), 8 * dtype.bytes() / lanes(dtype), lanes(dtype))
+        || (dtype.bytes() == 1 && is(description, UNSIGNED, 8, 1));
+  }
+
+  private static boolean is(DLDataType description, int code, int bits, int lanes) {
+    return code(description) == code && bits(description) == bits && lanes(description) == lanes;
   }
 
   /** A description in words, for messages. */
   static String name(DLDataType description) {
-    return "elements of " + bits(description) + " bits with type code " + code(description);
+    return "elements of "
+        + (lanes(description) == 1 ? "" : lanes(description) + " x ")
+        + bits(description)
+        + " bits with type code "
+        + code(description);
   }
 
   private static int code(DLDataType description) {
@@ -46,7 +52,16 @@ final class DlpackType {
   }
 
   private static int bits(DLDataType description) {
-    return Byte.toUnsignedInt(description.bits()) * Short.toUnsignedInt(description.lanes());
+    return Byte.toUnsignedInt(description.bits());
+  }
+
+  private static int lanes(DLDataType description) {
+    return Short.toUnsignedInt(description.lanes());
+  }
+
+  /** Elements of a vector that are one of ours. */
+  private static int lanes(DType dtype) {
+    return dtype == DType.E2M1X2 ? 2 : 1;
   }
 
   private static int code(DType dtype) {

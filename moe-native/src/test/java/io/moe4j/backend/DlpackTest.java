@@ -116,6 +116,9 @@ final class DlpackTest {
     assertRefused(
         "found elements of 32 bits with type code 0",
         foreign -> foreign.managed.dl_tensor().dtype().code((byte) 0));
+    assertRefused(
+        "found elements of 2 x 16 bits with type code 2",
+        foreign -> foreign.managed.dl_tensor().dtype().bits((byte) 16).lanes((short) 2));
     assertRefused("found 1 dimensions", foreign -> foreign.managed.dl_tensor().ndim(1));
     assertRefused("found an extent 4 of dimension 1", foreign -> foreign.shape.put(1, 4));
     assertRefused("found a shape at NULL", foreign -> foreign.managed.dl_tensor().shape(null));
