@@ -9,6 +9,7 @@ import io.moe4j.checkpoint.Finding.Severity;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 
 /** Reads a layer as loading would, and goes on after what loading would refuse. */
@@ -104,9 +105,12 @@ final class LayerInspector {
           Severity.INFO,
           prefix + "gate, up",
           String.format(
+              Locale.ROOT,
               "tensor scales of gate and up differ in %d of %d experts, at most by a factor of"
                   + " %.3g; both are kept",
-              unlikePairs, count, widestRatio));
+              unlikePairs,
+              count,
+              widestRatio));
     }
     if (noActivationScale != null && experts.weightFormat() == QuantFormat.NVFP4) {
       add(Severity.INFO, prefix + "experts", "no NVFP4 activations: " + noActivationScale);
@@ -152,6 +156,7 @@ final class LayerInspector {
           Severity.WARNING,
           report.name(),
           String.format(
+              Locale.ROOT,
               "dequantized weights have a standard deviation of %.3g; trained ones have some"
                   + " hundredths%s",
               std,

@@ -18,6 +18,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -58,6 +59,19 @@ final class InspectionTest {
     assertEquals(
         List.of(Severity.INFO), report.findings().stream().map(Finding::severity).toList());
     assertTrue(report.findings().get(0).message().contains("4 of 4 experts"));
+  }
+
+  @Test
+  void findingsReadTheSameInEveryLocale() throws IOException {
+    List<Finding> findings = inspect(qwen3(), SyntheticModel.QWEN3_CONFIG).findings();
+    Locale locale = Locale.getDefault();
+    Locale.setDefault(Locale.GERMANY);
+    try {
+      assertEquals(findings, inspect(qwen3(), SyntheticModel.QWEN3_CONFIG).findings());
+    } finally {
+      Locale.setDefault(locale);
+    }
+    assertTrue(findings.get(0).message().contains("."), findings::toString);
   }
 
   @Test
