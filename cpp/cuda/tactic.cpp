@@ -13,7 +13,7 @@ namespace moe4j::cuda {
 namespace {
 
 /** Raised when kernels change enough that tunings of older ones mislead. */
-constexpr uint64_t kTacticVersion = 5;
+constexpr uint64_t kTacticVersion = 6;
 
 constexpr Tactic kRows[] = {
 #define MOE4J_SM80_GROUPED(name, tokens, warps, strips, ...) \
@@ -164,13 +164,13 @@ int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens, int32_t com
     return first_of(Family::kSm80Grouped,
                     static_cast<int32_t>(std::min<int64_t>(2 * per_expert, 64)));
   }
-  if (narrow_suits(desc, tokens) && per_expert <= 24) {
+  if (narrow_suits(desc, tokens) && per_expert <= 11) {
     // Few tokens: tiles of 64 rows even out, if short rows keep them short.
     const bool small = tokens <= 4 && desc.hidden_size < 4096;
     return first_of(Family::kSm90Narrow, small ? 8 : per_expert <= 4 ? 16 : 32);
   }
   return per_expert <= 2     ? first_of(Family::kSm90Grouped, 16)
-         : per_expert <= 18  ? first_of(Family::kSm90Grouped, 32)
+         : per_expert <= 20  ? first_of(Family::kSm90Grouped, 32)
          : per_expert <= 40  ? pair_of(Family::kSm90Grouped, 48)
          : per_expert <= 400 ? pair_of(Family::kSm90Grouped, 80)
                              : first_of(Family::kSm90Grouped, 256);

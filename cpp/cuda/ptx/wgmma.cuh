@@ -82,11 +82,13 @@ __device__ void wgmma_m64k32_e4m3(float* d, const uint32_t (&a)[4], uint64_t b);
 #define MOE4J_D(i)                                                                             \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
       "+f"(d[i + 6]), "+f"(d[i + 7])
+#define MOE4J_HALF_N1 "%8, %9, %10, %11"
 #define MOE4J_HALF_N2 "%16, %17, %18, %19"
 #define MOE4J_HALF_N7 "%56, %57, %58, %59"
 #define MOE4J_HALF_N8 "%64, %65, %66, %67"
 #define MOE4J_HALF_D(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define MOE4J_NAMES_16 MOE4J_N0
+#define MOE4J_NAMES_24 MOE4J_NAMES_16 ", " MOE4J_HALF_N1
 #define MOE4J_NAMES_32 MOE4J_NAMES_16 ", " MOE4J_N1
 #define MOE4J_NAMES_40 MOE4J_NAMES_32 ", " MOE4J_HALF_N2
 #define MOE4J_NAMES_48 MOE4J_NAMES_32 ", " MOE4J_N2
@@ -106,6 +108,7 @@ __device__ void wgmma_m64k32_e4m3(float* d, const uint32_t (&a)[4], uint64_t b);
 #define MOE4J_NAMES_240 MOE4J_NAMES_224 ", " MOE4J_N14
 #define MOE4J_NAMES_256 MOE4J_NAMES_240 ", " MOE4J_N15
 #define MOE4J_OPERANDS_16 MOE4J_D(0)
+#define MOE4J_OPERANDS_24 MOE4J_OPERANDS_16, MOE4J_HALF_D(8)
 #define MOE4J_OPERANDS_32 MOE4J_OPERANDS_16, MOE4J_D(8)
 #define MOE4J_OPERANDS_40 MOE4J_OPERANDS_32, MOE4J_HALF_D(16)
 #define MOE4J_OPERANDS_48 MOE4J_OPERANDS_32, MOE4J_D(16)
@@ -146,6 +149,7 @@ __device__ void wgmma_m64k32_e4m3(float* d, const uint32_t (&a)[4], uint64_t b);
   }
 
 MOE4J_WGMMA(16, "%8", "%9", "%10", "%11", "%12")
+MOE4J_WGMMA(24, "%12", "%13", "%14", "%15", "%16")
 MOE4J_WGMMA(32, "%16", "%17", "%18", "%19", "%20")
 MOE4J_WGMMA(40, "%20", "%21", "%22", "%23", "%24")
 MOE4J_WGMMA(48, "%24", "%25", "%26", "%27", "%28")
@@ -184,10 +188,14 @@ MOE4J_WGMMA(256, "%128", "%129", "%130", "%131", "%132")
 #undef MOE4J_N14
 #undef MOE4J_N15
 #undef MOE4J_HALF_D
+#undef MOE4J_HALF_N1
+#undef MOE4J_HALF_N2
 #undef MOE4J_HALF_N7
 #undef MOE4J_HALF_N8
 #undef MOE4J_NAMES_16
 #undef MOE4J_OPERANDS_16
+#undef MOE4J_NAMES_24
+#undef MOE4J_OPERANDS_24
 #undef MOE4J_NAMES_32
 #undef MOE4J_OPERANDS_32
 #undef MOE4J_NAMES_40
