@@ -2,6 +2,7 @@ package io.moe4j.autotune;
 
 import com.google.common.base.Stopwatch;
 import com.google.common.collect.ImmutableList;
+import io.moe4j.DeviceException;
 import io.moe4j.RoutingSkew;
 import io.moe4j.autotune.isolation.ProbeException;
 import io.moe4j.autotune.profile.TokenBuckets;
@@ -96,14 +97,14 @@ final class Sweep {
     for (int i = 0; i < unsettled.size(); i++) {
       try {
         tune(operation, search, unsettled, i);
-      } catch (ProbeException e) {
+      } catch (ProbeException | DeviceException e) {
         skip(operation, unsettled.subList(i, unsettled.size()), e.getMessage());
         return;
       }
     }
   }
 
-  /** What was to be tried elsewhere first is not tried here. */
+  /** What was to be tried elsewhere first is not tried here, nor anything on a broken device. */
   private void skip(TunedOperation operation, List<Long> buckets, String reason) {
     device.tell(reason);
     for (long tokens : buckets) {

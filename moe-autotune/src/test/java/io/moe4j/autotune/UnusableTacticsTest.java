@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.moe4j.MoeDevice;
 import io.moe4j.RoutingMode;
 import io.moe4j.autotune.profile.CallKind;
+import io.moe4j.autotune.search.BucketResult;
+import io.moe4j.autotune.search.BucketResult.Status;
 import io.moe4j.autotune.store.BlockedTactic;
 import io.moe4j.autotune.store.Blocklist;
 import io.moe4j.autotune.store.Environment;
@@ -51,6 +53,36 @@ class UnusableTacticsTest {
     try (Tuned tuned = new Tuned(later, o -> o.cacheDirectory(folder))) {
       tuned.tuner.tune(tuned.layer, CallKind.of(RoutingMode.UNPACKED), TuningOptions.DEFAULT);
       assertEquals(0, later.launches("wrong"));
+    }
+  }
+
+  @Test
+  void aTacticThatBreaksTheDeviceIsBlamedAloneAndEndsTheTuning() {
+    FakeTactic breaking = FakeTactic.of("breaking", 10);
+    FakeGpu gpu =
+        new FakeGpu(
+            FakeTactic.of("default", 100),
+            FakeTactic.of("before", 50),
+            breaking.behaving(FakeTactic.Behaviour.BREAKING),
+            FakeTactic.of("after", 20));
+    try (Tuned tuned = new Tuned(gpu, o -> o.cacheDirectory(folder))) {
+      TuningReport report = tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      assertEquals(
+          List.of("breaking"), report.blocked().stream().map(BlockedTactic::tactic).toList());
+      assertEquals(Status.FAILED, report.results().get(0).status());
+      assertTrue(
+          report.results().get(0).detail().contains("the device is broken"), report::toString);
+      assertEquals(7, report.results().size());
+      for (BucketResult result : report.results().subList(1, 7)) {
+        assertEquals(Status.SKIPPED, result.status());
+      }
+      assertEquals(0, tuned.tuner.exportPlan(tuned.device).entries().size());
+    }
+    // The next process has a device that works, and knows what not to try.
+    try (Tuned later = new Tuned(gpu, o -> o.cacheDirectory(folder))) {
+      later.tuner.tune(later.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      assertEquals("after", later.run(RoutingMode.PACKED, 16));
+      assertEquals(1, gpu.launches("breaking"));
     }
   }
 

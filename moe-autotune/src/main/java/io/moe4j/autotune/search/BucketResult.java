@@ -35,9 +35,12 @@ public record BucketResult(
     TUNED,
     /** The budget ended first; the decision is the best so far. */
     CUT_SHORT,
-    /** The default tactic cannot be measured, or is not to be trusted; nothing was chosen. */
+    /**
+     * The default tactic cannot be measured or is not to be trusted, or a tactic broke the device;
+     * nothing was chosen.
+     */
     FAILED,
-    /** No memory, no time, or no process to try tactics in; nothing was chosen. */
+    /** No memory, no time, no process to try tactics in, or a broken device; nothing was chosen. */
     SKIPPED
   }
 

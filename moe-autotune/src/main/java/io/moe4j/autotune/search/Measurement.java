@@ -2,7 +2,9 @@ package io.moe4j.autotune.search;
 
 import com.google.common.collect.ImmutableList;
 import io.moe4j.DeviceException;
+import io.moe4j.MoeDevice;
 import io.moe4j.RoutingSkew;
+import io.moe4j.Stream;
 import io.moe4j.autotune.profile.Candidate;
 import io.moe4j.autotune.profile.ProfileInputs;
 import io.moe4j.autotune.profile.TunableRunner;
@@ -20,6 +22,7 @@ final class Measurement implements AutoCloseable {
   private static final int CLOCK_ATTEMPTS = 3;
   private static final double LONG_SAMPLE_NANOS = 20e6;
 
+  private final MoeDevice device;
   private final ProfileInputs inputs;
   private final LaunchTimer timer;
   private final Map<TunableRunner, TunableRunner.Prepared> prepared = new HashMap<>();
@@ -29,8 +32,9 @@ final class Measurement implements AutoCloseable {
   private record Key(Candidate candidate, RoutingSkew skew) {}
 
   Measurement(TunedOperation operation, ProfileInputs inputs) {
+    this.device = operation.device();
     this.inputs = inputs;
-    this.timer = operation.device().newLaunchTimer();
+    this.timer = device.newLaunchTimer();
     try {
       ImmutableList<TunableRunner> runners = operation.runners();
       for (TunableRunner runner : runners) {
@@ -90,6 +94,15 @@ final class Measurement implements AutoCloseable {
         timing.close();
       }
     }
+  }
+
+  /**
+   * Finds out whether a launch that failed has left a device that works.
+   *
+   * @throws DeviceException if it fails whatever it is asked for
+   */
+  void checkDevice() {
+    device.synchronize(Stream.DEFAULT);
   }
 
   /** Launches that came to their end so far. */

@@ -103,6 +103,8 @@ final class SuccessiveHalving {
       return Optional.empty();
     } catch (ReferenceFailedException e) {
       return Optional.of("the default tactic failed: " + e.getCause().getMessage());
+    } catch (DeviceException e) {
+      return Optional.of("the device failed: " + e.getMessage());
     }
   }
 
@@ -341,15 +343,22 @@ final class SuccessiveHalving {
         cold ? measurement.firstSample(candidate, skew) : measurement.sample(candidate, skew));
   }
 
-  /** Fewer copies of the inputs may leave room for a challenger that found none. */
+  /**
+   * Fewer copies of the inputs may leave room for a challenger that found none. One that broke the
+   * device ends the race: what the others would find then is no fault of theirs.
+   */
   private void drop(Contender challenger, RuntimeException failure) {
     if (failure instanceof DeviceMemoryException lacking && copies > 1) {
       throw lacking;
     }
+    boolean faulted = failure instanceof DeviceException;
     drop(
         challenger,
-        failure instanceof DeviceException ? Outcome.FAULTED : Outcome.FAILED,
+        faulted ? Outcome.FAULTED : Outcome.FAILED,
         String.valueOf(failure.getMessage()));
+    if (faulted) {
+      measurement.checkDevice();
+    }
   }
 
   private void drop(Contender challenger, Outcome outcome, String detail) {

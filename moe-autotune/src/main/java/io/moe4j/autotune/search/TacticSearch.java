@@ -3,6 +3,7 @@ package io.moe4j.autotune.search;
 import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import com.google.common.collect.Lists;
+import io.moe4j.DeviceException;
 import io.moe4j.DeviceMemoryException;
 import io.moe4j.RoutingSkew;
 import io.moe4j.autotune.profile.Candidate;
@@ -60,11 +61,13 @@ public final class TacticSearch {
   }
 
   /**
-   * Searches one bucket. Whatever a tactic or the memory does, the answer is a result.
+   * Searches one bucket. Whatever a tactic or the memory does, the answer is a result; one that
+   * breaks the device is the last.
    *
    * @param share part of the remaining budget that the bucket may spend on telling close tactics
    *     apart
    * @param limit part of it that the search may take at all; what is known then is the answer
+   * @throws DeviceException if the device does not even take the inputs, as after such a tactic
    */
   public BucketResult search(long tokens, double share, double limit) {
     TuningKey key = new TuningKey(operation.family(), tokens);

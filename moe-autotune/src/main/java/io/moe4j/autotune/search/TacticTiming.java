@@ -27,7 +27,7 @@ public record TacticTiming(
 
   /** How far a tactic came. */
   public enum Outcome {
-    /** Measured to the end. */
+    /** Measured to the end of the search. */
     MEASURED,
     /** Too slow: not measured any further. */
     ELIMINATED,

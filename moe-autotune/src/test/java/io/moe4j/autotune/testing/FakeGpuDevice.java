@@ -3,6 +3,7 @@ package io.moe4j.autotune.testing;
 import io.moe4j.DType;
 import io.moe4j.Device;
 import io.moe4j.DeviceCounters;
+import io.moe4j.DeviceException;
 import io.moe4j.DeviceInfo;
 import io.moe4j.DeviceMemoryException;
 import io.moe4j.MoeSpec;
@@ -28,9 +29,22 @@ final class FakeGpuDevice implements BackendDevice {
   private final AtomicLong nextAddress = new AtomicLong(4096);
   private final AtomicLong liveBytes = new AtomicLong();
   private List<Runnable> recorder = List.of();
+  private boolean broken;
 
   FakeGpuDevice(FakeGpu gpu) {
     this.gpu = gpu;
+  }
+
+  /** Fails now, and whatever it is asked for from now on. */
+  void breakDown() {
+    broken = true;
+    checkWorks();
+  }
+
+  private void checkWorks() {
+    if (broken) {
+      throw new DeviceException("the device is broken");
+    }
   }
 
   /** Takes the launches of the capturing stream from now on. */
@@ -40,6 +54,7 @@ final class FakeGpuDevice implements BackendDevice {
 
   /** Runs a launch, or records it if its stream says so. */
   void launch(long stream, Runnable launch) {
+    checkWorks();
     if (stream == FakeLaunchTimer.CAPTURE.handle()) {
       recorder.add(launch);
     } else {
@@ -99,6 +114,7 @@ final class FakeGpuDevice implements BackendDevice {
 
   @Override
   public DeviceMemory allocate(long bytes) {
+    checkWorks();
     if (liveBytes.addAndGet(bytes) > gpu.memoryBytes) {
       liveBytes.addAndGet(-bytes);
       throw new DeviceMemoryException("cannot allocate " + bytes + " bytes");
@@ -138,16 +154,20 @@ final class FakeGpuDevice implements BackendDevice {
 
   @Override
   public void copyToDevice(long destination, ByteBuffer source, long stream) {
+    checkWorks();
     bytes(destination, source.remaining()).put(source);
   }
 
   @Override
   public void copyToHost(ByteBuffer destination, long source, long stream) {
+    checkWorks();
     destination.put(bytes(source, destination.remaining()));
   }
 
   @Override
-  public void synchronize(long stream) {}
+  public void synchronize(long stream) {
+    checkWorks();
+  }
 
   @Override
   public LaunchTimer newLaunchTimer() {

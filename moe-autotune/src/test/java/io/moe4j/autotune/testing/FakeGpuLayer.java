@@ -90,6 +90,7 @@ final class FakeGpuLayer implements BackendLayer {
     switch (fake.behaviour()) {
       case REFUSED -> throw new UnsupportedOptionException(tactic + " does not do this");
       case FAULTING -> throw new DeviceException(tactic + ": illegal address");
+      case BREAKING -> device.breakDown();
       case SEGFAULT -> writeToNowhere();
       case INTERRUPTED -> interrupt();
       case ABORT -> Runtime.getRuntime().halt(134);

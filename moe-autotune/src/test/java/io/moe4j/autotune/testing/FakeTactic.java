@@ -33,6 +33,8 @@ public record FakeTactic(String name, Cost cost, Behaviour behaviour) {
     REFUSED,
     /** Reports a failure of the device. */
     FAULTING,
+    /** Breaks the device, which reports failures from then on until it is opened anew. */
+    BREAKING,
     /** Kills the process by a real segmentation fault. */
     SEGFAULT,
     /** Aborts the process, as a native assertion does. */
