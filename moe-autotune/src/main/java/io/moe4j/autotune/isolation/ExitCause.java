@@ -10,6 +10,9 @@ final class ExitCause {
   /** The virtual machine reports a fault before it aborts itself, which hides the first signal. */
   private static final Pattern REPORTED = Pattern.compile("#\\s+(SIG[A-Z]+) \\(0x");
 
+  /** The last words of a process that an exception ended. */
+  private static final Pattern UNCAUGHT = Pattern.compile("Exception in thread \"main\" (.+)");
+
   private static final int SIGNALLED = 128;
 
   /** SIGHUP, SIGINT and SIGTERM: somebody asks a process to end; no fault of what it does. */
@@ -35,6 +38,7 @@ final class ExitCause {
       int signal = exitCode - SIGNALLED;
       return NAMES.getOrDefault(signal, "signal " + signal);
     }
-    return "exit code " + exitCode;
+    Matcher uncaught = UNCAUGHT.matcher(output);
+    return uncaught.find() ? uncaught.group(1) : "exit code " + exitCode;
   }
 }

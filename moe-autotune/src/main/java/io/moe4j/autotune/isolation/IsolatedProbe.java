@@ -25,7 +25,7 @@ public final class IsolatedProbe implements Rehearsal, AutoCloseable {
   }
 
   /**
-   * The signal or exit code that a launch ended the child with, or that it hung.
+   * The signal, exception or exit code that a launch ended the child with, or that it hung.
    *
    * @throws ProbeException if a child cannot be started, dies or hangs between launches, or was
    *     asked to end (Ctrl-C reaches children too), which is no tactic's fault

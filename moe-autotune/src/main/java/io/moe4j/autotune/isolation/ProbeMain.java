@@ -1,6 +1,7 @@
 package io.moe4j.autotune.isolation;
 
 import com.google.common.collect.ImmutableMap;
+import io.moe4j.DeviceException;
 import io.moe4j.MoeDevice;
 import io.moe4j.MoeException;
 import io.moe4j.MoeLayer;
@@ -50,7 +51,10 @@ final class ProbeMain {
     }
   }
 
-  /** A refusal is an answer, and not this process's business. */
+  /**
+   * A refusal is an answer, and not this process's business. A failure of the device is its end: a
+   * device that is broken would let every later trial fail too.
+   */
   private static void run(MoeLayer layer, CallKind kind, Trial trial) {
     TunedOperation operation =
         MoeOperation.of(
@@ -67,6 +71,8 @@ final class ProbeMain {
           layer.device().synchronize(Stream.DEFAULT);
         }
       }
+    } catch (DeviceException e) {
+      throw e;
     } catch (MoeException e) {
       System.out.println(e.getMessage());
     }

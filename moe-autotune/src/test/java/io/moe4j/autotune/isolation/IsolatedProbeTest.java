@@ -57,6 +57,17 @@ class IsolatedProbeTest {
   }
 
   @Test
+  void aTacticThatFailsTheDeviceIsToBlameAndTheRestGoesOn() {
+    assertEquals(
+        List.of("", "io.moe4j.DeviceException: faulting: illegal address", ""),
+        probe(
+            options(60, "default=CORRECT,faulting=FAULTING,last=CORRECT"),
+            "default",
+            "faulting",
+            "last"));
+  }
+
+  @Test
   void aProcessThatIsAskedToEndIsNoTacticsFault() {
     ProbeException e =
         assertThrows(
