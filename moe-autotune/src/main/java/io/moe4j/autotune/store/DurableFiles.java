@@ -12,7 +12,7 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.atomic.AtomicLong;
+import java.util.UUID;
 
 /**
  * Files that are there completely or not at all, whoever is killed when. Safe from any thread and
@@ -22,21 +22,15 @@ class DurableFiles {
   /** Ends the names of files that are being written; a killed writer leaves one behind. */
   static final String TEMPORARY = ".tmp";
 
-  private static final AtomicLong COUNTER = new AtomicLong();
-
-  /** Writes a file in one step: readers see the old contents or the new. */
+  /**
+   * Writes a file in one step: readers see the old contents or the new. Until then it has a name
+   * that nobody else gives; ids of processes are the same in other containers and after a restart.
+   */
   void replace(Path file, byte[] contents) throws IOException {
     Path directory = file.toAbsolutePath().getParent();
     Files.createDirectories(directory);
     Path temporary =
-        directory.resolve(
-            "."
-                + file.getFileName()
-                + "."
-                + ProcessHandle.current().pid()
-                + "-"
-                + COUNTER.incrementAndGet()
-                + TEMPORARY);
+        directory.resolve("." + file.getFileName() + "." + UUID.randomUUID() + TEMPORARY);
     try {
       writeSynced(temporary, contents);
       Files.move(
