@@ -7,7 +7,6 @@ import io.moe4j.InvalidArgumentException;
 import io.moe4j.MoeCall;
 import io.moe4j.MoeDevice;
 import io.moe4j.MoeLayer;
-import io.moe4j.MoeSpec;
 import io.moe4j.RoutingSkew;
 import io.moe4j.Tactic;
 import io.moe4j.TacticSelector;
@@ -61,12 +60,6 @@ public final class Autotuner implements TacticSelector.Source {
   private final ConcurrentMap<MoeDevice, DeviceTunings> devices =
       new MapMaker().weakKeys().makeMap();
 
-  /** For no longer than one of the layers is used. */
-  private final ConcurrentMap<LayerKey, LayerSelections> selections =
-      new MapMaker().weakValues().makeMap();
-
-  private record LayerKey(MoeDevice device, MoeSpec spec, boolean hasBias) {}
-
   private Autotuner(TunerOptions options) {
     this.options = options;
     this.scopes = new TuningScopes(options.ticker());
@@ -83,10 +76,7 @@ public final class Autotuner implements TacticSelector.Source {
    */
   @Override
   public TacticSelector bind(MoeLayer layer) {
-    device(layer.device());
-    LayerKey key = new LayerKey(layer.device(), layer.spec(), layer.hasBias());
-    return new LayerTactics(
-        this, layer, selections.computeIfAbsent(key, unused -> new LayerSelections()));
+    return new LayerTactics(this, layer, device(layer.device()).selections(layer));
   }
 
   // ---- tuning
@@ -370,6 +360,6 @@ public final class Autotuner implements TacticSelector.Source {
   }
 
   private void forgetSelections() {
-    selections.values().forEach(LayerSelections::forget);
+    devices.values().forEach(DeviceTunings::forgetSelections);
   }
 }

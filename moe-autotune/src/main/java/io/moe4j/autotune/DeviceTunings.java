@@ -1,6 +1,9 @@
 package io.moe4j.autotune;
 
+import com.google.common.collect.MapMaker;
 import io.moe4j.MoeDevice;
+import io.moe4j.MoeLayer;
+import io.moe4j.MoeSpec;
 import io.moe4j.autotune.profile.TuningKey;
 import io.moe4j.autotune.search.BucketResult;
 import io.moe4j.autotune.store.BlockedTactic;
@@ -16,25 +19,34 @@ import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
 
 /**
- * What is known about one opened device: its tunings from all sources, its blocklist and its cache.
- * Trouble with files is told and survived. Safe from any thread. Does not keep the device.
+ * What is known about one opened device: its tunings from all sources, its blocklist, its cache and
+ * what launches of its layers have looked up there. Trouble with files is told and survived. Safe
+ * from any thread. Does not keep the device.
  */
 final class DeviceTunings {
   private final Environment environment;
   private final Tunings tunings = new Tunings();
-  private final Blocklist blocklist = new Blocklist();
+  private final Blocklist blocklist = new Blocklist(this::forgetSelections);
   private final Map<TuningKey, BucketResult> results = new ConcurrentHashMap<>();
+
+  /** For no longer than one of the layers is used. */
+  private final ConcurrentMap<LayerKey, LayerSelections> selections =
+      new MapMaker().weakValues().makeMap();
+
   private final Optional<TacticCacheV1> cache;
   private final Consumer<String> trouble;
   private final AtomicBoolean writeFailed = new AtomicBoolean();
 
   /** Held while the device is measured: two measurements at once would measure each other. */
   private final ReentrantLock measuring = new ReentrantLock();
+
+  private record LayerKey(MoeSpec spec, boolean hasBias) {}
 
   DeviceTunings(MoeDevice device, TunerOptions options, Consumer<String> trouble) {
     this.environment = Environment.of(device);
@@ -95,6 +107,17 @@ final class DeviceTunings {
 
   Blocklist blocklist() {
     return blocklist;
+  }
+
+  /** What is remembered for a layer's launches, and for those of its equals. */
+  LayerSelections selections(MoeLayer layer) {
+    return selections.computeIfAbsent(
+        new LayerKey(layer.spec(), layer.hasBias()), unused -> new LayerSelections());
+  }
+
+  /** What was looked up before a tuning was added or a tactic blocked has to be looked up again. */
+  void forgetSelections() {
+    selections.values().forEach(LayerSelections::forget);
   }
 
   ReentrantLock measuring() {

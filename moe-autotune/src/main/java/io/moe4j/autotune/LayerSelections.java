@@ -6,7 +6,8 @@ import java.util.concurrent.atomic.AtomicReferenceArray;
 
 /**
  * The remembered tactics of all layers that are equal but for their weights. Forgotten as a whole
- * when a tuning is added: who was looking one up meanwhile remembers it in the forgotten tables.
+ * when a tuning is added or a tactic blocked: who was looking one up meanwhile remembers it in the
+ * forgotten tables.
  */
 final class LayerSelections {
   private volatile AtomicReferenceArray<SelectionTable> tables = newTables();

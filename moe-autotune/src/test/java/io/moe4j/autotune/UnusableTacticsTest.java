@@ -90,11 +90,13 @@ class UnusableTacticsTest {
   void aBlockedTacticIsNotUsedEvenIfATuningNamesIt() {
     try (Tuned tuned = new Tuned(Tuned.threeTactics(), o -> o)) {
       tuned.tuner.tune(tuned.layer, Tuned.PACKED, TuningOptions.DEFAULT);
+      assertEquals("few", tuned.run(RoutingMode.PACKED, 4));
       tuned
           .tuner
           .blocklist(tuned.device)
           .add(new BlockedTactic("fused_moe", "layer", "few", "fault"));
       assertEquals(TuningSource.DEFAULT, tuned.covered(4).source());
+      assertEquals("default", tuned.run(RoutingMode.PACKED, 4), "from now on");
     }
   }
 

@@ -26,11 +26,19 @@ public final class Blocklist implements TacticFilter {
   private static final String FORMAT = "moe4j-blocklist-1";
 
   private final ConcurrentMap<Name, BlockedTactic> blocked = new ConcurrentHashMap<>();
+  private final Runnable onAdded;
 
   private record Name(String operation, String runner, String tactic) {}
 
   /** An empty list. */
-  public Blocklist() {}
+  public Blocklist() {
+    this(() -> {});
+  }
+
+  /** An empty list that runs something whenever a tactic was added, in the thread that added it. */
+  public Blocklist(Runnable onAdded) {
+    this.onAdded = onAdded;
+  }
 
   /** The defective tactics of finished searches. */
   public static Blocklist generate(Iterable<BucketResult> results) {
@@ -53,7 +61,11 @@ public final class Blocklist implements TacticFilter {
   /** Adds a tactic; the first reason stays. True if it was not there. */
   public boolean add(BlockedTactic tactic) {
     Name name = new Name(tactic.operation(), tactic.runner(), tactic.tactic());
-    return blocked.putIfAbsent(name, tactic) == null;
+    boolean added = blocked.putIfAbsent(name, tactic) == null;
+    if (added) {
+      onAdded.run();
+    }
+    return added;
   }
 
   @Override
