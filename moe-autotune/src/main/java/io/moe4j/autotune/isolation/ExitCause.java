@@ -15,18 +15,22 @@ final class ExitCause {
 
   private static final int SIGNALLED = 128;
 
-  /** SIGHUP, SIGINT and SIGTERM: somebody asks a process to end; no fault of what it does. */
-  private static final ImmutableSet<Integer> REQUESTS = ImmutableSet.of(1, 2, 15);
+  /**
+   * SIGHUP, SIGINT and SIGTERM, by which somebody asks a process to end, and SIGKILL, by which a
+   * system that is out of memory ends one: no fault of what it does.
+   */
+  private static final ImmutableSet<Integer> FROM_OUTSIDE = ImmutableSet.of(1, 2, 9, 15);
 
   private static final ImmutableMap<Integer, String> NAMES =
       ImmutableMap.of(
-          4, "SIGILL", 6, "SIGABRT", 7, "SIGBUS", 8, "SIGFPE", 9, "SIGKILL", 11, "SIGSEGV");
+          4, "SIGILL", 6, "SIGABRT", 7, "SIGBUS", 8, "SIGFPE", //
+          9, "SIGKILL", 11, "SIGSEGV", 15, "SIGTERM");
 
   private ExitCause() {}
 
-  /** Whether the process was asked to end, as by Ctrl-C, which reaches a whole process group. */
-  static boolean isRequest(int exitCode) {
-    return REQUESTS.contains(exitCode - SIGNALLED);
+  /** Whether another process ended it, as Ctrl-C does, which reaches a whole process group. */
+  static boolean isFromOutside(int exitCode) {
+    return FROM_OUTSIDE.contains(exitCode - SIGNALLED);
   }
 
   static String of(int exitCode, String output) {

@@ -28,7 +28,8 @@ public final class IsolatedProbe implements Rehearsal, AutoCloseable {
    * The signal, exception or exit code that a launch ended the child with, or that it hung.
    *
    * @throws ProbeException if a child cannot be started, dies or hangs between launches, or was
-   *     asked to end (Ctrl-C reaches children too), which is no tactic's fault
+   *     ended from outside (Ctrl-C reaches children too, and a system that is out of memory kills
+   *     them), which is no tactic's fault
    */
   @Override
   public Optional<String> reasonAgainst(Candidate candidate, long tokens) {

@@ -200,16 +200,21 @@ final class ProbeProcess implements AutoCloseable {
   }
 
   private String causeOfDeath() {
+    boolean ended;
     try {
-      if (!process.waitFor(EXIT_SECONDS, TimeUnit.SECONDS)) {
+      ended = process.waitFor(EXIT_SECONDS, TimeUnit.SECONDS);
+      if (!ended) {
         process.destroyForcibly().waitFor();
       }
     } catch (InterruptedException e) {
       throw interrupted(e);
     }
     String cause = ExitCause.of(process.exitValue(), otherOutput.toString());
-    if (ExitCause.isRequest(process.exitValue())) {
-      throw new ProbeException("probe process was asked to end: " + cause);
+    if (ended && ExitCause.isFromOutside(process.exitValue())) {
+      throw new ProbeException(
+          "probe process was ended from outside by "
+              + cause
+              + (cause.equals("SIGKILL") ? ", as a system that is out of memory does" : ""));
     }
     return cause;
   }

@@ -92,7 +92,8 @@ final class FakeGpuLayer implements BackendLayer {
       case FAULTING -> throw new DeviceException(tactic + ": illegal address");
       case BREAKING -> device.breakDown();
       case SEGFAULT -> writeToNowhere();
-      case INTERRUPTED -> interrupt();
+      case INTERRUPTED -> endBy("TERM");
+      case KILLED -> endBy("KILL");
       case ABORT -> Runtime.getRuntime().halt(134);
       case HANG -> hang();
       case CORRECT, WRONG, INFINITE, INCOMPLETE -> write(output(call), fake.behaviour());
@@ -197,9 +198,9 @@ final class FakeGpuLayer implements BackendLayer {
   }
 
   /** Not by SIGINT, which shells have background processes ignore. */
-  private static void interrupt() {
+  private static void endBy(String signal) {
     try {
-      new ProcessBuilder("kill", "-TERM", Long.toString(ProcessHandle.current().pid()))
+      new ProcessBuilder("kill", "-" + signal, Long.toString(ProcessHandle.current().pid()))
           .start()
           .waitFor();
       hang();

@@ -41,6 +41,8 @@ public record FakeTactic(String name, Cost cost, Behaviour behaviour) {
     ABORT,
     /** Is asked to end while it runs. */
     INTERRUPTED,
+    /** Is killed while it runs, as by a system that is out of memory. */
+    KILLED,
     /** Never returns. */
     HANG
   }
