@@ -72,9 +72,13 @@ public final class CacheDirectory {
     ImmutableList<TunedEntry> entries = cache.load();
     ImmutableList<BlockedTactic> blocked = cache.loadBlocked();
     ImmutableList.Builder<Path> leftovers = ImmutableList.builder();
-    leftovers.addAll(files.list(path, DurableFiles.TEMPORARY));
-    leftovers.addAll(
-        files.list(path.resolve(TacticCacheV1.BLOCKED_FOLDER), DurableFiles.TEMPORARY));
+    for (Path written :
+        List.of(
+            path,
+            path.resolve(TacticCacheV1.PROVISIONAL_FOLDER),
+            path.resolve(TacticCacheV1.BLOCKED_FOLDER))) {
+      leftovers.addAll(files.list(written, DurableFiles.TEMPORARY));
+    }
     return new Folder(path, environment, entries, blocked, cache.takeDamage(), leftovers.build());
   }
 

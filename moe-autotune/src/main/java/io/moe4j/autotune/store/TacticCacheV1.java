@@ -2,6 +2,7 @@ package io.moe4j.autotune.store;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.google.common.collect.ImmutableList;
+import com.google.common.collect.Iterables;
 import com.google.common.hash.Hashing;
 import io.moe4j.MoeException;
 import io.moe4j.autotune.profile.TuningKey;
@@ -12,22 +13,30 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.stream.Stream;
 
 /**
- * Finished tunings of one environment in a folder, one file each:
+ * Tunings of one environment in a folder, one file each:
  *
  * <pre>
  *   ROOT/v1/DEVICE-HASH/environment.json       what the hash is of
- *                       HASH.json              one tuning, named after its key
+ *                       HASH.json              one finished tuning, named after its key
+ *                       provisional/HASH.json  one that was cut short, or is a by-product
  *                       blocked/HASH.json      one blocked tactic
  *                       damaged/...            files that could not be read, set aside
  * </pre>
  *
  * <p>Any number of processes may read and write at once and be killed at any moment: a file is
- * written under another name, synced and renamed, and no file is ever shared between two keys, so
- * there is nothing to lock and nothing to lose. Safe from any thread.
+ * written under another name, synced and renamed, no file is ever shared between two keys, and a
+ * provisional tuning, however late it comes, takes no finished one's place: there is nothing to
+ * lock and nothing to lose. Safe from any thread.
+ *
+ * <p>Earlier versions have provisional tunings beside finished ones, where they are read still, and
+ * do not look for them elsewhere: they measure those buckets again.
  */
 public final class TacticCacheV1 {
   static final String VERSION_FOLDER = "v1";
@@ -35,6 +44,7 @@ public final class TacticCacheV1 {
   static final String BLOCKED_FORMAT = "moe4j-blocked-1";
   static final String ENVIRONMENT_FORMAT = "moe4j-environment-1";
   static final String ENVIRONMENT_FILE = "environment.json";
+  static final String PROVISIONAL_FOLDER = "provisional";
   static final String BLOCKED_FOLDER = "blocked";
   static final String DAMAGED_FOLDER = "damaged";
   private static final String SUFFIX = ".json";
@@ -65,9 +75,13 @@ public final class TacticCacheV1 {
     return folder;
   }
 
-  /** The file of a key. */
+  /** The file of a key's finished tuning. */
   public Path file(TuningKey key) {
     return folder.resolve(key.hash() + SUFFIX);
+  }
+
+  private Path provisionalFile(TuningKey key) {
+    return folder.resolve(PROVISIONAL_FOLDER).resolve(key.hash() + SUFFIX);
   }
 
   /**
@@ -78,7 +92,7 @@ public final class TacticCacheV1 {
   public void put(TunedEntry entry) {
     ObjectNode document = JsonFormat.document(ENTRY_FORMAT).put("key", entry.key().toString());
     JsonFormat.put(document, entry);
-    write(file(entry.key()), document);
+    write(entry.complete() ? file(entry.key()) : provisionalFile(entry.key()), document);
   }
 
   /** Keeps a tactic from being run again, in this process's successors too. */
@@ -115,24 +129,31 @@ public final class TacticCacheV1 {
     }
   }
 
-  /** The tuning of a key. */
+  /** The tuning of a key, the better one if there is a provisional one too. */
   public Optional<TunedEntry> get(TuningKey key) {
-    return read(file(key)).filter(entry -> entry.key().equals(key));
+    return Stream.of(file(key), provisionalFile(key))
+        .flatMap(file -> read(file).stream())
+        .filter(entry -> entry.key().equals(key))
+        .reduce(TacticCacheV1::better);
   }
 
   /**
-   * All tunings that can be read.
+   * All tunings that can be read, one a key.
    *
    * @throws StoreException if the folder itself cannot
    */
   public ImmutableList<TunedEntry> load() {
-    ImmutableList.Builder<TunedEntry> entries = ImmutableList.builder();
-    for (Path file : list(folder)) {
+    Map<TuningKey, TunedEntry> entries = new LinkedHashMap<>();
+    for (Path file : Iterables.concat(list(folder), list(folder.resolve(PROVISIONAL_FOLDER)))) {
       if (!file.getFileName().toString().equals(ENVIRONMENT_FILE)) {
-        read(file).ifPresent(entries::add);
+        read(file).ifPresent(entry -> entries.merge(entry.key(), entry, TacticCacheV1::better));
       }
     }
-    return entries.build();
+    return ImmutableList.copyOf(entries.values());
+  }
+
+  private static TunedEntry better(TunedEntry known, TunedEntry other) {
+    return other.improves(Optional.of(known)) ? other : known;
   }
 
   /** All blocked tactics that can be read. */

@@ -56,6 +56,32 @@ class TacticCacheV1Test {
   }
 
   @Test
+  void aProvisionalTuningThatComesLateDoesNotReplaceAFinishedOne() {
+    TunedEntry finished = Entries.entry("a", 16, "finished");
+    TunedEntry provisional = Entries.cutShort(Entries.entry("a", 16, "provisional"));
+    cache.put(provisional);
+    assertEquals(Optional.of(provisional), cache.get(finished.key()));
+    cache.put(finished);
+    assertEquals(Optional.of(finished), cache.get(finished.key()));
+    cache.put(provisional);
+    assertEquals(Optional.of(finished), cache.get(finished.key()));
+    assertEquals(ImmutableList.of(finished), cache.load());
+  }
+
+  @Test
+  void aProvisionalTuningOfAnEarlierVersionIsReadWhereItWas() throws IOException {
+    TunedEntry provisional = Entries.cutShort(Entries.entry("a", 16, "provisional"));
+    cache.put(provisional);
+    Path file = cache.file(provisional.key());
+    Files.move(cache.folder().resolve("provisional").resolve(file.getFileName()), file);
+    assertEquals(Optional.of(provisional), cache.get(provisional.key()));
+    assertEquals(ImmutableList.of(provisional), cache.load());
+    TunedEntry finished = Entries.entry("a", 16, "finished");
+    cache.put(finished);
+    assertEquals(ImmutableList.of(finished), cache.load());
+  }
+
+  @Test
   void nothingIsCreatedBeforeTheFirstTuning() throws IOException {
     assertEquals(ImmutableList.of(), cache.load());
     assertEquals(ImmutableList.of(), cache.loadBlocked());
