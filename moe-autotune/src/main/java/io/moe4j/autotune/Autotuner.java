@@ -157,12 +157,12 @@ public final class Autotuner implements TacticSelector.Source {
     DeviceTunings device = device(operation.device());
     long bucket = variant.buckets().bucketOf(operation.tokens());
     TuningKey key = new TuningKey(variant.family(), bucket);
-    if (device.result(key).isEmpty()) {
+    if (device.timings(key).isEmpty()) {
       // A stored tuning knows its winner alone.
       new Sweep(device, options, scope, statistics, Rehearsal.NONE).runBucket(variant, bucket);
       forgetSelections();
     }
-    return Ranking.of(variant, bucket, chosen.candidate(), device.result(key), count);
+    return Ranking.of(variant, bucket, chosen.candidate(), device.timings(key), count);
   }
 
   /** Hot path's slow side: the tactic for a shape that was not asked for since the last tuning. */

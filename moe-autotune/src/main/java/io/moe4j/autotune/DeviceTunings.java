@@ -1,11 +1,13 @@
 package io.moe4j.autotune;
 
+import com.google.common.collect.ImmutableList;
 import com.google.common.collect.MapMaker;
 import io.moe4j.MoeDevice;
 import io.moe4j.MoeLayer;
 import io.moe4j.MoeSpec;
 import io.moe4j.autotune.profile.TuningKey;
 import io.moe4j.autotune.search.BucketResult;
+import io.moe4j.autotune.search.TacticTiming;
 import io.moe4j.autotune.store.BlockedTactic;
 import io.moe4j.autotune.store.Blocklist;
 import io.moe4j.autotune.store.BundledPlans;
@@ -33,7 +35,7 @@ final class DeviceTunings {
   private final Environment environment;
   private final Tunings tunings = new Tunings();
   private final Blocklist blocklist = new Blocklist(this::forgetSelections);
-  private final Map<TuningKey, BucketResult> results = new ConcurrentHashMap<>();
+  private final Map<TuningKey, ImmutableList<TacticTiming>> timings = new ConcurrentHashMap<>();
 
   /** For no longer than one of the layers is used. */
   private final ConcurrentMap<LayerKey, LayerSelections> selections =
@@ -181,18 +183,18 @@ final class DeviceTunings {
     trouble.accept(what);
   }
 
-  /** Remembers a search, for rankings. */
+  /** Remembers a search, for rankings: names and times, and not the candidates with their layer. */
   void remember(BucketResult result) {
-    results.put(result.key(), result);
+    timings.put(result.key(), result.timings());
   }
 
-  /** The search of a bucket by this process. */
-  Optional<BucketResult> result(TuningKey key) {
-    return Optional.ofNullable(results.get(key));
+  /** What this process's search of a bucket found out about each tactic; empty without one. */
+  ImmutableList<TacticTiming> timings(TuningKey key) {
+    return timings.getOrDefault(key, ImmutableList.of());
   }
 
   void clear() {
     tunings.clear();
-    results.clear();
+    timings.clear();
   }
 }

@@ -3,7 +3,6 @@ package io.moe4j.autotune;
 import com.google.common.collect.ImmutableList;
 import io.moe4j.autotune.profile.Candidate;
 import io.moe4j.autotune.profile.TunedOperation;
-import io.moe4j.autotune.search.BucketResult;
 import io.moe4j.autotune.search.TacticTiming;
 import java.util.Comparator;
 import java.util.Optional;
@@ -18,12 +17,11 @@ final class Ranking {
       TunedOperation operation,
       long tokens,
       Candidate chosen,
-      Optional<BucketResult> result,
+      ImmutableList<TacticTiming> timings,
       int count) {
     ImmutableList<Candidate> candidates = operation.candidates(operation.shapes(tokens));
     Stream<Candidate> others =
-        result.stream()
-            .flatMap(searched -> searched.timings().stream())
+        timings.stream()
             .filter(timing -> timing.nanos().isPresent() && !timing.outcome().isFailure())
             .sorted(Comparator.comparingDouble(timing -> timing.nanos().getAsDouble()))
             .flatMap(timing -> candidate(candidates, timing).stream());

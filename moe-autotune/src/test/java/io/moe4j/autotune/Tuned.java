@@ -31,10 +31,18 @@ final class Tuned implements AutoCloseable {
   }
 
   Tuned(FakeGpu gpu, MoeSpec spec, UnaryOperator<TunerOptions.Builder> change) {
+    this(gpu, spec, Autotuner.create(change.apply(options(gpu)).build()));
+  }
+
+  Tuned(FakeGpu gpu, Autotuner tuner) {
+    this(gpu, TestLayers.spec().build(), tuner);
+  }
+
+  private Tuned(FakeGpu gpu, MoeSpec spec, Autotuner tuner) {
     gpu.lastLevelCacheBytes(1 << 12);
     this.gpu = gpu;
     this.spec = spec;
-    this.tuner = Autotuner.create(change.apply(options(gpu)).build());
+    this.tuner = tuner;
     this.device = gpu.open();
     this.layer = device.prepare(spec, expert -> TestLayers.weights(spec), tuner);
     this.workspace = layer.newWorkspace(8192);
