@@ -179,6 +179,7 @@ class TuneCommandTest {
 
   @Test
   void refusesWhatIsNoListOfTokensOrNoTime() {
+    assertRefused("--tokens", "1,20000000", "at most 16777216");
     assertRefused("--tokens", "1,two", "found \"1,two\", expected \"pow2:MAX\"");
     assertRefused("--tokens", "0", "found 0, expected token counts of at least 1");
     assertRefused("--budget", "soon", "found \"soon\", expected seconds, minutes or hours");

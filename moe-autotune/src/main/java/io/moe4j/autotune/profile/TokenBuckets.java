@@ -3,13 +3,14 @@ package io.moe4j.autotune.profile;
 import com.google.common.base.Splitter;
 import com.google.common.primitives.ImmutableLongArray;
 import io.moe4j.InvalidArgumentException;
+import io.moe4j.MoeLayer;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
 
 /**
  * The token counts that are profiled, and which of them answers for a count between two. Counts
- * below the first or above the last bucket are clamped to it. Immutable; its text form is what
- * {@link #parse} reads.
+ * below the first or above the last bucket are clamped to it. None is larger than {@link
+ * MoeLayer#MAX_TOKENS}. Immutable; its text form is what {@link #parse} reads.
  */
 public final class TokenBuckets {
 
@@ -74,8 +75,9 @@ public final class TokenBuckets {
   }
 
   private static void checkTokens(long tokens) {
-    if (tokens < 1) {
-      throw new InvalidArgumentException("buckets", tokens, "token counts of at least 1");
+    if (tokens < 1 || tokens > MoeLayer.MAX_TOKENS) {
+      throw new InvalidArgumentException(
+          "buckets", tokens, "token counts of at least 1 and at most " + MoeLayer.MAX_TOKENS);
     }
   }
 

@@ -2,10 +2,13 @@ package io.moe4j.autotune.profile;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
 import com.google.common.primitives.ImmutableLongArray;
 import io.moe4j.InvalidArgumentException;
+import io.moe4j.MoeLayer;
 import io.moe4j.autotune.profile.TokenBuckets.Rounding;
+import java.time.Duration;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -84,6 +87,25 @@ class TokenBucketsTest {
   @ValueSource(strings = {"", "pow2:", "0", "-1", "1,,2", "hybrid:x", "1;2", "pow2:0"})
   void otherTextIsRefused(String text) {
     assertThrows(InvalidArgumentException.class, () -> TokenBuckets.parse(text));
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "pow2:9223372036854775807",
+        "hybrid:9223372036854775807",
+        "pow2:16777217",
+        "1,20000000"
+      })
+  void moreTokensThanALayerTakesAreRefused(String text) {
+    assertTimeoutPreemptively(
+        Duration.ofSeconds(10),
+        () -> assertThrows(InvalidArgumentException.class, () -> TokenBuckets.parse(text)));
+  }
+
+  @Test
+  void asManyTokensAsALayerTakesAreTaken() {
+    assertEquals(25, TokenBuckets.powersOfTwo(MoeLayer.MAX_TOKENS).values().length());
   }
 
   @Test
