@@ -111,8 +111,7 @@ public final class CacheDirectory {
         }
         deleteTree(folder.path().resolve(TacticCacheV1.DAMAGED_FOLDER), deleted);
         for (Path leftover : folder.leftovers()) {
-          Instant modified = Files.getLastModifiedTime(leftover).toInstant();
-          if (modified.plus(leftoverAge).isBefore(now) && Files.deleteIfExists(leftover)) {
+          if (isOlder(leftover, now.minus(leftoverAge)) && Files.deleteIfExists(leftover)) {
             deleted.add(leftover);
           }
         }
@@ -121,6 +120,15 @@ public final class CacheDirectory {
       throw new StoreException("tactic cache " + root + " cannot be pruned: " + e, e);
     }
     return deleted.build();
+  }
+
+  /** A living writer's file gets its final name at any moment. */
+  private static boolean isOlder(Path file, Instant time) throws IOException {
+    try {
+      return Files.getLastModifiedTime(file).toInstant().isBefore(time);
+    } catch (NoSuchFileException e) {
+      return false;
+    }
   }
 
   private static void deleteTree(Path path, ImmutableList.Builder<Path> deleted)

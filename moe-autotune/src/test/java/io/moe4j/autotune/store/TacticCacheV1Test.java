@@ -266,6 +266,24 @@ class TacticCacheV1Test {
     assertEquals(1, cache.load().size());
   }
 
+  @Test
+  void pruningLeavesALivingWriterAlone() throws IOException {
+    cache.put(Entries.entry("a", 16, "t"));
+    Path written = Files.createFile(cache.folder().resolve(".y.json.1-1.tmp"));
+    Path leftover = Files.createFile(cache.folder().resolve(".z.json.1-1.tmp"));
+    ImmutableList<Path> deleted =
+        new CacheDirectory(root)
+            .prune(
+                folder -> {
+                  // Between being listed and being looked at, it gets its final name.
+                  assertTrue(written.toFile().renameTo(cache.folder().resolve("y").toFile()));
+                  return false;
+                },
+                Duration.ofHours(1),
+                Instant.now().plus(Duration.ofHours(2)));
+    assertEquals(ImmutableList.of(leftover), deleted);
+  }
+
   private byte[] contents(TunedEntry entry) throws IOException {
     cache.put(entry);
     return Files.readAllBytes(cache.file(entry.key()));
