@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 
 /**
  * Real tensors for one profile of an operation, on its device: for each distribution of routing a
@@ -99,26 +100,28 @@ public final class ProfileInputs implements AutoCloseable {
     long rotation = ROTATION_CACHES * (cache > 0 ? cache : UNKNOWN_CACHE_BYTES);
     long weights = operation.weightBytes().applyAsLong(tokens);
     long allWeights = operation.weightBytes().applyAsLong(Long.MAX_VALUE);
-    long copies = rotation / Math.max(1, weights + inputBytes(operation, tokens));
+    long copies =
+        rotation
+            / Math.max(1, weights + synthesizedBytes(operation, operation.shapes(tokens)).sum());
     if (weights > 0) {
       copies = Math.min(copies, allWeights / weights);
     }
     return (int) Math.max(1, Math.min(MAX_COPIES, copies));
   }
 
-  private static long inputBytes(TunedOperation operation, long tokens) {
-    ImmutableList<Optional<TensorSpec>> shapes = operation.shapes(tokens);
+  /** Sizes of the inputs that a profile makes; it takes the others as they are. */
+  private static LongStream synthesizedBytes(
+      TunedOperation operation, ImmutableList<Optional<TensorSpec>> shapes) {
     return IntStream.range(0, shapes.size())
         .filter(i -> operation.inputs().get(i) instanceof ProfileInput.Synthesized)
-        .mapToLong(i -> shapes.get(i).orElseThrow().bytes())
-        .sum();
+        .mapToLong(i -> shapes.get(i).orElseThrow().bytes());
   }
 
   private ImmutableList<ImmutableList<Optional<Tensor>>> make(
       TunedOperation operation, ImmutableList<Optional<TensorSpec>> shapes) {
-    int largest =
-        shapes.stream().flatMap(Optional::stream).mapToInt(s -> (int) s.bytes()).max().orElse(0);
-    ByteBuffer scratch = ByteBuffer.allocate(largest).order(ByteOrder.LITTLE_ENDIAN);
+    long largest = synthesizedBytes(operation, shapes).max().orElse(0);
+    ByteBuffer scratch =
+        ByteBuffer.allocate(Math.toIntExact(largest)).order(ByteOrder.LITTLE_ENDIAN);
     List<List<Optional<Tensor>>> made = new ArrayList<>();
     for (RoutingSkew skew : skews) {
       for (int copy = 0; copy < copies; copy++) {

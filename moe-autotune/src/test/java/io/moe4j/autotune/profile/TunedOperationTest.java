@@ -261,6 +261,20 @@ class TunedOperationTest {
         UnsupportedOptionException.class, () -> operation.defaultCandidate(operation.shapes(1)));
   }
 
+  @Test
+  void aSharedInputTakesNoMemoryOfTheHosts() {
+    TensorSpec weights = TensorSpec.of(DType.U8, Integer.MAX_VALUE);
+    TunedOperation operation =
+        operation()
+            .input(tensor(DType.BF16, 1, 64))
+            .input(Optional.of(device.borrow(weights, 4096)))
+            .dimension("tokens", BUCKETS, new Axis(0, 0))
+            .build();
+    try (ProfileInputs inputs = profile(operation, 16)) {
+      assertEquals(weights, inputs.rows().get(0).get(1).orElseThrow().spec());
+    }
+  }
+
   private static ProfileInputs profile(TunedOperation operation, long tokens) {
     return ProfileInputs.allocate(
         operation, tokens, ProfileInputs.copies(operation, tokens, PLENTY));
