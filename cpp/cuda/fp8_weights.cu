@@ -128,8 +128,8 @@ void launch_survey_rows(CheckedStream& stream, const uint8_t* weights, const Wei
   stream.check("survey_rows");
 }
 
-void launch_pack_fp8(CheckedStream& stream, uint8_t* weights, const WeightLayout& layout, int32_t experts,
-                     const float* row_scales) {
+void launch_pack_fp8(CheckedStream& stream, uint8_t* weights, const WeightLayout& layout,
+                     int32_t experts, const float* row_scales) {
   for (int32_t e = 0; e < experts; ++e) {
     const dim3 grid(static_cast<unsigned>(layout.k_blocks),
                     static_cast<unsigned>(layout.row_blocks));
