@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Puts the stripped libraries where JavaCPP's Loader looks for them: a folder named after the
 # platform, in the package that the bindings' packages have in common. The GPU platform has a
-# complete set of its own, so that one folder is all that a process needs.
+# complete set of its own, so that one folder is all that a process needs; and the terms of it.
 #
 # usage: place-natives.sh TARGET PLATFORM
 set -euo pipefail
 
 target=$1 platform=$2
+here=$(dirname "${BASH_SOURCE[0]}")
 
 # place FOLDER LIBRARY...: a library that is there already keeps its time, by which JavaCPP's cache
 # of extracted libraries knows it.
@@ -25,6 +26,23 @@ place() {
   done
 }
 
+# eula LIBRARY: the terms that the toolkit of a library has, as NVIDIA's installers and as its Python
+# packages name them.
+eula() {
+  local folder text
+  folder=$(dirname "$(realpath "$1")")
+  while [[ $folder != / ]]; do
+    for text in "$folder"/EULA.txt \
+      "$folder"/{,dist-info/}nvidia_cuda_runtime*.dist-info/{,licenses/}License.txt; do
+      if [[ -e $text ]]; then
+        echo "$text"
+        return
+      fi
+    done
+    folder=$(dirname "$folder")
+  done
+}
+
 natives=("$target/cmake/lib/libmoe4j.so" "$target/jni/libjnimoe4j.so")
 place "$target/classes/io/moe4j/$platform" "${natives[@]}"
 
@@ -38,6 +56,14 @@ if [[ -e $cuda ]]; then
     # allow applications to carry it, unchanged.
     cp -pL "$runtime" "$root/io/moe4j/$platform-gpu/libcudart.so.13"
   done
+  terms=$target/gpu/META-INF
+  rm -rf "$terms"
+  mkdir "$terms"
+  cp -p "$target/classes/META-INF/LICENSE" "$here/CUDA-NOTICE.txt" "$terms"
+  text=$(eula "$runtime")
+  if [[ -n $text ]]; then
+    cp -p "$text" "$terms/CUDA-EULA.txt"
+  fi
 else
   rm -rf "$target/gpu" "$target/classes/io/moe4j/$platform-gpu"
 fi
