@@ -62,7 +62,8 @@ final class TuneCommand implements Callable<Integer> {
         converter = BucketsConverter.class,
         description = {
           "Token counts to tune, e.g. 1,16,100, pow2:4096 or hybrid:4096.",
-          "A count between two gets the lower one's tactic, the higher one's with :up at the end."
+          "A count between two of a list gets the lower one's tactic, else the higher one's;",
+          "with :up or :down at the end, that one's."
         })
     private TokenBuckets counts;
 

@@ -30,7 +30,10 @@ public final class TokenBuckets {
     this.rounding = rounding;
   }
 
-  /** 1, 2, 4, ... and {@code maxTokens} itself; rounding down. */
+  /**
+   * 1, 2, 4, ... and {@code maxTokens} itself; rounding up: many tactics have a largest number of
+   * tokens, so that what a bucket chooses suits all counts below it, but not all above.
+   */
   public static TokenBuckets powersOfTwo(long maxTokens) {
     return geometricThenSteps(maxTokens, maxTokens, maxTokens);
   }
@@ -41,7 +44,7 @@ public final class TokenBuckets {
    * than powers of two can follow.
    */
   public static TokenBuckets hybrid(long maxTokens) {
-    return geometricThenSteps(maxTokens, 256, 4096).withRounding(Rounding.CEILING);
+    return geometricThenSteps(maxTokens, 256, 4096);
   }
 
   private static TokenBuckets geometricThenSteps(long maxTokens, long stepsFrom, long stepsTo) {
@@ -51,7 +54,7 @@ public final class TokenBuckets {
       values.add(tokens);
     }
     values.add(maxTokens);
-    return of(values.stream().mapToLong(Long::longValue).toArray());
+    return new TokenBuckets(ImmutableLongArray.copyOf(values), Rounding.CEILING);
   }
 
   private static long step(long tokens, long stepsFrom, long stepsTo) {

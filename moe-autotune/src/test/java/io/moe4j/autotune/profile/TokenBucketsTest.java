@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
+import com.google.common.collect.ImmutableList;
 import com.google.common.primitives.ImmutableLongArray;
 import io.moe4j.InvalidArgumentException;
 import io.moe4j.MoeLayer;
@@ -39,6 +40,18 @@ class TokenBucketsTest {
         ImmutableLongArray.of(1, 2, 4, 8, 16, 32, 64, 128, 256, 300),
         TokenBuckets.hybrid(300).values());
     assertEquals(Rounding.CEILING, TokenBuckets.hybrid(300).rounding());
+  }
+
+  /** A tactic for up to 256 tokens may be the best of 256, and would be refused for 257. */
+  @Test
+  void generatedBucketsAreNoSmallerThanWhatTheyServe() {
+    for (TokenBuckets buckets :
+        ImmutableList.of(TokenBuckets.powersOfTwo(5000), TokenBuckets.hybrid(5000))) {
+      for (long tokens = 1; tokens <= 5000; tokens++) {
+        long bucket = buckets.bucketOf(tokens);
+        assertEquals(true, bucket >= tokens, bucket + " serves " + tokens);
+      }
+    }
   }
 
   @Test

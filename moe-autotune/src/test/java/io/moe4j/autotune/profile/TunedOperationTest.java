@@ -78,7 +78,7 @@ class TunedOperationTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"1,1", "3,2", "127,64", "128,128", "5000,4096"})
+  @CsvSource({"1,1", "3,4", "127,128", "128,128", "5000,4096"})
   void shapesOfOneBucketShareAKey(long tokens, long bucket) {
     TunedOperation seen = twoInputs(tokens);
     assertEquals(bucket, seen.buckets().bucketOf(seen.tokens()));
