@@ -46,12 +46,11 @@ inline constexpr int32_t kTileCounters = 4;
 
 /** Where (token, slot) pairs went: rows ordered by expert, then token, without gaps. */
 struct Permutation {
-  int32_t* offsets;      // [experts + 1] first row of each expert
-  int32_t* row_token;    // [rows]
-  int32_t* row_storage;  // [rows] its row in TiledRows
-  int32_t* row_pair;     // [rows] token * slots + slot
-  int32_t* pair_row;     // [T * slots], -1 where the slot contributes nothing
-  int32_t* next_tiles;   // [kTileCounters] zeroed for GroupedGemm::next_tile
+  int32_t* offsets;       // [experts + 1] first row of each expert
+  int32_t* row_pair;      // [rows] token * slots + slot
+  int32_t* pair_row;      // [T * slots], -1 where the slot contributes nothing
+  int32_t* pair_storage;  // [T * slots] its row in TiledRows, -1 for none
+  int32_t* next_tiles;    // [kTileCounters] zeroed for GroupedGemm::next_tile
 };
 
 /**
@@ -95,8 +94,7 @@ struct Epilogue {
   const float* up_bias;          // [experts, features] or NULL
   const float* per_token_scale;  // [T] or NULL
   const uint16_t* lora_delta;    // BF16 [T, top_k, gate and up features] or NULL
-  const int32_t* row_token;      // Permutation's
-  const int32_t* row_pair;
+  const int32_t* row_pair;       // Permutation's
   int32_t top_k;
   int32_t slots;
   TiledRows tiled_output;  // GEMM1: BF16; unused if `output` is given

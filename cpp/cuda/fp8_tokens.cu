@@ -59,23 +59,14 @@ __device__ __forceinline__ uint4 encode(const Chunk& chunk, float factor) {
   return make_uint4(words[0], words[1], words[2], words[3]);
 }
 
-/** A row of the output. */
-struct Place {
-  int32_t storage;  // -1: there is none
-  bool is_last;     // of its expert
-};
-
-/** Where place `i` of a row of the source is. */
-template <bool kIsX>
-__device__ __forceinline__ Place find_place(const FillFp8& args, int64_t source, int32_t i,
-                                            int32_t places) {
-  if (i >= places) return {-1, false};
-  const int32_t row = kIsX ? args.pair_row[source * places + i] : static_cast<int32_t>(source);
-  if (row < 0) return {-1, false};
-  const int32_t storage = args.row_storage[row];
-  const bool is_last =
-      row + 1 == args.offsets[args.experts] || args.row_storage[row + 1] != storage + 1;
-  return {storage, is_last};
+/** By a warp. GEMMs load the scales of 8 rows at a time, the padding's after an expert's last row.
+ */
+__device__ __forceinline__ void zero_padding_scales(const FillFp8& args, int32_t lane) {
+  for (int32_t e = lane; e < args.experts; e += 32) {
+    const int32_t count = args.offsets[e + 1] - args.offsets[e];
+    float* const scales = args.token_scales + storage_begin(args.offsets[e], e);
+    for (int32_t i = count; i % 8 != 0; ++i) scales[i] = 0;
+  }
 }
 
 /**
@@ -91,7 +82,7 @@ __global__ void __launch_bounds__(kWarps * 32) fill_fp8(const FillFp8 args) {
   if (!kIsX) wait();
   const int64_t source = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
   if (source >= (kIsX ? args.tokens : args.offsets[args.experts])) return;
-  const int64_t tiled = kIsX ? 0 : args.row_storage[source];
+  const int64_t tiled = kIsX ? 0 : args.pair_storage[args.row_pair[source]];
   const int32_t lane = static_cast<int32_t>(threadIdx.x) % 32;
 
   uint32_t largest = 0;  // two magnitudes, as BF16 bits
@@ -121,16 +112,17 @@ __global__ void __launch_bounds__(kWarps * 32) fill_fp8(const FillFp8 args) {
   for (int i = 0; i < kHeld; ++i) codes[i] = encode(held[i], factor);
 
   if (kIsX) wait();
+  if (source == 0) zero_padding_scales(args, lane);
   const int32_t places = kIsX ? args.slots : 1;
-  Place mine = find_place<kIsX>(args, source, lane, places);
+  const auto find_storage = [&](int32_t place) {
+    if (place >= places) return -1;
+    return kIsX ? args.pair_storage[source * places + place] : static_cast<int32_t>(tiled);
+  };
+  int32_t mine = find_storage(lane);
   for (int32_t first = 0;;) {
-    if (mine.storage >= 0) {
-      args.token_scales[mine.storage] = token_scale;
-      // GEMMs load the scales of 8 rows at a time: an expert's last row has those of its padding.
-      for (int32_t i = mine.storage + 1; mine.is_last && i % 8 != 0; ++i) args.token_scales[i] = 0;
-    }
+    if (mine >= 0) args.token_scales[mine] = token_scale;
     for (int32_t i = 0; i < min(32, places - first); ++i) {
-      const int64_t storage = __shfl_sync(0xFFFFFFFFu, mine.storage, i);
+      const int64_t storage = __shfl_sync(0xFFFFFFFFu, mine, i);
       if (storage < 0) continue;
       const auto store = [&](const uint4& chunk, int32_t k) {
         if (k >= padded_k) return;
@@ -145,7 +137,7 @@ __global__ void __launch_bounds__(kWarps * 32) fill_fp8(const FillFp8 args) {
     }
     first += 32;
     if (first >= places) return;
-    mine = find_place<kIsX>(args, source, first + lane, places);
+    mine = find_storage(first + lane);
   }
 }
 

@@ -74,17 +74,16 @@ void launch_finalize(Chain& chain, const Finalize& args);
  * multiply by them.
  */
 struct FillTokens {
-  int32_t format;              // moe4j_format of activations: what the tokens become
-  bool are_codes;              // `source` holds codes of `format` already
-  bool source_f32;             // else BF16
-  int32_t k;                   // elements of a row
-  const void* source;          // [*, k]
-  const uint8_t* scales;       // of codes
-  const int32_t* row_source;   // row -> row of `source`; NULL: the same
-  const int32_t* row_storage;  // row -> row of `output`
-  const int32_t* pair_row;     // [tokens * slots] rows of each row of `source`, -1 for none, ...
-  int64_t tokens;              // ... unless source and output have the same rows: then NULL
-  int32_t slots;
+  int32_t format;           // moe4j_format of activations: what the tokens become
+  bool are_codes;           // `source` holds codes of `format` already
+  bool source_f32;          // else BF16
+  int32_t k;                // elements of a row
+  const void* source;       // [*, k]
+  const uint8_t* scales;    // of codes
+  int64_t tokens;           // x: rows of `source`, ...
+  int32_t slots;            // ... each with so many pairs; h, whose source has rows: 0
+  const int32_t* row_pair;  // Permutation's
+  const int32_t* pair_storage;
   const int32_t* offsets;  // [experts + 1]
   int32_t experts;
   int64_t max_rows;
@@ -101,12 +100,12 @@ void launch_fill_tokens(Chain& chain, const FillTokens& args);
 struct FillFp8 {
   const uint16_t* source;  // [*, k], or NULL: `tiled_source`, whose rows are the output's
   TiledRows tiled_source;
-  int32_t k;                // elements of a row, a multiple of 8
-  const int32_t* pair_row;  // [tokens * slots] rows of each row of `source`, -1 for none
-  int64_t tokens;
+  int32_t k;       // elements of a row, a multiple of 8
+  int64_t tokens;  // rows of `source`
   int32_t slots;
-  const int32_t* row_storage;  // row -> row of `output`
-  const int32_t* offsets;      // [experts + 1]
+  const int32_t* row_pair;  // Permutation's
+  const int32_t* pair_storage;
+  const int32_t* offsets;  // [experts + 1]
   int32_t experts;
   int64_t max_rows;
   TiledRows output;

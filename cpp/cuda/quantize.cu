@@ -150,8 +150,9 @@ __global__ void __launch_bounds__(kThreads) fill_tokens(const FillTokens args) {
   const int64_t row = blockIdx.x;
   if (row >= args.offsets[args.experts]) return;
   const BlockFormat format = block_format(args.format);
-  const int64_t storage = args.row_storage[row];
-  RowSource from = {args.row_source != nullptr ? args.row_source[row] : row, 1.0f};
+  const int32_t pair = args.row_pair[row];
+  const int64_t storage = args.pair_storage[pair];
+  RowSource from = {args.slots > 0 ? pair / args.slots : row, 1.0f};
   if (format.has_tensor_scale && !args.are_codes) {
     const ExpertScalars& scalars = args.scalars[expert_of_row(args.offsets, args.experts, row)];
     from.scale = args.intermediate ? scalars.intermediate : scalars.input;
@@ -170,45 +171,41 @@ __global__ void __launch_bounds__(kThreads) fill_tokens(const FillTokens args) {
   }
 }
 
-constexpr int kSpreadChunks = 4;  // a thread
+constexpr int kSpreadWarps = 4;
+constexpr int kPieceElements = 32 * 8;  // of a token, that a warp takes
 
 /**
- * BF16 as it is: a token's elements are read once and written to all of its rows. Block = part of a
- * token, thread = kSpreadChunks chunks of 8 elements.
+ * BF16 as it is: a token's elements are read once and written to all of its rows. Warp = piece of a
+ * token. The same pieces of all tokens follow one another, so that the pages of memory that are
+ * being written are few, and soon full.
  */
-__global__ void __launch_bounds__(kThreads)
-    spread_tokens(const FillTokens args, int32_t token_blocks) {
-  __shared__ int32_t storage[2 * kMaxTopK];  // of the slots, -1 for none
-  const int64_t token = blockIdx.x / static_cast<unsigned>(token_blocks);
-  const auto part = static_cast<int32_t>(blockIdx.x % static_cast<unsigned>(token_blocks));
-  const auto thread = static_cast<int32_t>(threadIdx.x);
-  const int32_t padded_k = ceil_div(args.k, kTileK) * kTileK;
-  const int32_t first_k = (part * kSpreadChunks * kThreads + thread) * 8;
-  const auto* source = static_cast<const uint16_t*>(args.source) + token * args.k;
-  uint4 chunks[kSpreadChunks];
-#pragma unroll
-  for (int i = 0; i < kSpreadChunks; ++i) {
-    const int32_t k = first_k + i * kThreads * 8;
-    chunks[i] = k < args.k ? *reinterpret_cast<const uint4*>(source + k) : make_uint4(0, 0, 0, 0);
+__global__ void __launch_bounds__(kSpreadWarps * 32) spread_tokens(const FillTokens args) {
+  const auto groups = static_cast<unsigned>(ceil_div(args.tokens, kSpreadWarps));
+  const auto lane = static_cast<int32_t>(threadIdx.x) % 32;
+  const int64_t token = int64_t{blockIdx.x % groups} * kSpreadWarps + threadIdx.x / 32;
+  const auto piece = static_cast<int32_t>(blockIdx.x / groups);
+  const int32_t k = piece * kPieceElements + lane * 8;
+  const bool has_token = token < args.tokens;
+  uint4 chunk = make_uint4(0, 0, 0, 0);
+  if (has_token && k < args.k) {
+    chunk = *reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(args.source) +
+                                            token * args.k + k);
   }
   grid_dependency_wait();  // tokens are older than the kernel before this one
   grid_dependency_launch();
-  for (int32_t s = thread; s < args.slots; s += kThreads) {
-    const int32_t row = args.pair_row[token * args.slots + s];
-    storage[s] = row >= 0 ? args.row_storage[row] : -1;
-  }
-  __syncthreads();
-  for (int32_t s = 0; s < args.slots; ++s) {
-    const int32_t row = storage[s];
-    if (row < 0) continue;
-#pragma unroll
-    for (int i = 0; i < kSpreadChunks; ++i) {
-      const int32_t k = first_k + i * kThreads * 8;
-      if (k < padded_k) *reinterpret_cast<uint4*>(args.output.chunk(row, k)) = chunks[i];
-    }
-    if (args.zeroed_k >= 0 && part == 0 && thread < 8) {
-      *reinterpret_cast<uint4*>(args.zeroed.chunk(row, args.zeroed_k + thread * 8)) =
-          make_uint4(0, 0, 0, 0);
+  if (!has_token) return;
+  const bool has_chunk = k < ceil_div(args.k, kTileK) * kTileK;
+  for (int32_t first = 0; first < args.slots; first += 32) {
+    const int32_t slot = first + lane;
+    const int32_t mine = slot < args.slots ? args.pair_storage[token * args.slots + slot] : -1;
+    for (int32_t s = 0; s < min(32, args.slots - first); ++s) {
+      const int32_t row = __shfl_sync(0xFFFFFFFFu, mine, s);
+      if (row < 0) continue;
+      if (has_chunk) *reinterpret_cast<uint4*>(args.output.chunk(row, k)) = chunk;
+      if (args.zeroed_k >= 0 && piece == 0 && lane < 8) {
+        *reinterpret_cast<uint4*>(args.zeroed.chunk(row, args.zeroed_k + lane * 8)) =
+            make_uint4(0, 0, 0, 0);
+      }
     }
   }
 }
@@ -282,13 +279,12 @@ Status launched(const char* name) { return cuda_status(cudaGetLastError(), name)
 }  // namespace
 
 void launch_fill_tokens(Chain& chain, const FillTokens& args) {
-  const bool plain =
-      args.format == MOE4J_FORMAT_BF16 && args.pair_row != nullptr && args.k % 8 == 0;
+  const bool plain = args.format == MOE4J_FORMAT_BF16 && args.slots > 0 && args.k % 8 == 0;
   if (plain) {
-    const int32_t token_blocks = ceil_div(args.k, kThreads * 8 * kSpreadChunks);
-    chain.launch("fill_tokens", spread_tokens,
-                 dim3(static_cast<unsigned>(args.tokens * token_blocks)), kThreads, 0, args,
-                 token_blocks);
+    const int64_t blocks =
+        int64_t{ceil_div(args.tokens, kSpreadWarps)} * ceil_div(args.k, kPieceElements);
+    chain.launch("fill_tokens", spread_tokens, dim3(static_cast<unsigned>(blocks)),
+                 kSpreadWarps * 32, 0, args);
   } else {
     chain.launch("fill_tokens", fill_tokens, dim3(static_cast<unsigned>(args.max_rows)), kThreads,
                  0, args);

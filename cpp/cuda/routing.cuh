@@ -48,9 +48,11 @@ __device__ __forceinline__ int32_t slot_expert(const Routing& routing, int64_t t
                                                int32_t slot) {
   if (slot < routing.top_k) {
     const int32_t id = routed_id(routing, token * routing.top_k + slot);
+    bool again = false;  // without a way out: all loads are on their way at once
     for (int32_t before = 0; before < slot; ++before) {
-      if (routed_id(routing, token * routing.top_k + before) == id) return -1;
+      again |= routed_id(routing, token * routing.top_k + before) == id;
     }
+    if (again) return -1;
   }
   return named_expert(routing, token, slot);
 }

@@ -65,10 +65,9 @@ Workspace carve(const moe4j_layer_desc& desc, bool fp8, int64_t tokens, void* me
   take(w.chunk_counts, int64_t{permute_chunks(tokens)} * experts);
   take(w.counters, 1 + experts);
   take(w.permutation.offsets, experts + 1);
-  take(w.permutation.row_token, rows);
-  take(w.permutation.row_storage, rows);
   take(w.permutation.row_pair, rows);
   take(w.permutation.pair_row, pairs);
+  take(w.permutation.pair_storage, pairs);
   take(w.permutation.next_tiles, kTileCounters);
   const auto take_tiled = [&](TiledRows& tiled, int64_t k, int64_t min_elements) {
     tiled.capacity = capacity;
@@ -129,7 +128,6 @@ Epilogue gate_up_epilogue(const PreparedLayer& layer, const moe4j_launch_args& a
   epilogue.up_bias = layer.up_bias();
   epilogue.per_token_scale = args.per_token_scale;
   epilogue.lora_delta = static_cast<const uint16_t*>(args.gemm1_lora_delta);
-  epilogue.row_token = permutation.row_token;
   epilogue.row_pair = permutation.row_pair;
   epilogue.top_k = desc.top_k;
   epilogue.slots = static_cast<int32_t>(slots(desc));
@@ -323,7 +321,8 @@ class FusedMoe {
   FillTokens fill_tokens() const {
     FillTokens fill = {};
     fill.format = desc_.activation_format;
-    fill.row_storage = workspace_.permutation.row_storage;
+    fill.row_pair = workspace_.permutation.row_pair;
+    fill.pair_storage = workspace_.permutation.pair_storage;
     fill.offsets = workspace_.permutation.offsets;
     fill.experts = layer_.experts();
     fill.max_rows = max_rows(desc_, args_.tokens);
@@ -338,10 +337,10 @@ class FusedMoe {
     fill.source = source;
     fill.tiled_source = workspace_.h;
     fill.k = k;
-    fill.pair_row = workspace_.permutation.pair_row;
     fill.tokens = args_.tokens;
     fill.slots = static_cast<int32_t>(slots(desc_));
-    fill.row_storage = workspace_.permutation.row_storage;
+    fill.row_pair = workspace_.permutation.row_pair;
+    fill.pair_storage = workspace_.permutation.pair_storage;
     fill.offsets = workspace_.permutation.offsets;
     fill.experts = layer_.experts();
     fill.max_rows = max_rows(desc_, args_.tokens);
@@ -360,8 +359,6 @@ class FusedMoe {
     fill.k = desc_.hidden_size;
     fill.source = args_.hidden_states;
     fill.scales = static_cast<const uint8_t*>(args_.hidden_states_scale);
-    fill.row_source = workspace_.permutation.row_token;
-    fill.pair_row = workspace_.permutation.pair_row;
     fill.tokens = args_.tokens;
     fill.slots = static_cast<int32_t>(slots(desc_));
     fill.output = workspace_.x;

@@ -167,7 +167,7 @@ class StripEpilogue {
   __device__ __forceinline__ float preactivation(int32_t column, float value) const {
     const int32_t row = row_begin_ + column;
     if (epilogue_.per_token_scale != nullptr) {
-      value *= epilogue_.per_token_scale[epilogue_.row_token[row]];
+      value *= epilogue_.per_token_scale[epilogue_.row_pair[row] / epilogue_.slots];
     }
     value = scaled<kRow>(value);
     if (epilogue_.lora_delta != nullptr) {
