@@ -2,10 +2,10 @@
 //
 // A method is a score that ranks and a score that weighs, as on the host. Where the ranking score
 // grows with the logit the logit itself ranks; sigmoid + bias is computed in F64, so that choices
-// are those of the formulas. A kernel that runs for microseconds reads its instructions from
-// memory, at the latency of memory: so exponentials and divisions, hundreds of bytes each, are a
-// function or in loops that stay rolled. A NaN logit (or bias) takes its expert out of the
-// competition.
+// are those of the formulas, and what it weighs in F32. A kernel that runs for microseconds reads
+// its instructions from memory, at the latency of memory: so F64's exponential and division,
+// hundreds of bytes each, are in a loop that stays rolled. A NaN logit (or bias) takes its expert
+// out of the competition.
 #include <math_constants.h>
 
 #include <type_traits>
@@ -35,73 +35,86 @@ __device__ __forceinline__ Weigh weigh_of(int32_t method) {
   }
 }
 
-/** What a logit weighs, before softmax divides by the sum; several infinite logits share it. */
-__device__ __noinline__ double weight_of(Weigh weigh, double logit, double largest) {
+/**
+ * What a logit weighs, before softmax divides by the sum; several infinite logits share it. 0 for a
+ * NaN and softmax, whose difference is exact: it comes in two parts.
+ */
+__device__ __forceinline__ float weight_of(Weigh weigh, float logit, float largest) {
   if (weigh == Weigh::kLogit) return logit;
-  const bool softmax = weigh == Weigh::kSoftmax;
-  const double power = exp(!softmax ? -logit : logit == largest ? 0 : logit - largest);
-  return softmax ? power : 1 / (1 + power);
+  if (weigh == Weigh::kSigmoid) return 1 / (1 + expf(-logit));
+  const float below = logit - largest;
+  const float back = below - logit;
+  const float rest = (logit - (below - back)) - (largest + back);
+  const float power = expf(below);
+  return logit == largest ? 1.0f : power > 0 ? fmaf(power, rest, power) : 0.0f;
 }
 
 /** The epsilon of a renormalizing method; negative for one that leaves weights alone. */
-__device__ __forceinline__ double renormalization(int32_t method, bool norm_topk_prob) {
+__device__ __forceinline__ float renormalization(int32_t method, bool norm_topk_prob) {
   switch (method) {
     case MOE4J_ROUTING_RENORMALIZE:
       return 0;
     case MOE4J_ROUTING_DEEPSEEK_V3:
     case MOE4J_ROUTING_MINIMAX2:
-      return 1e-20;
+      return 1e-20f;
     case MOE4J_ROUTING_RENORMALIZE_NAIVE:
       return norm_topk_prob ? 0 : -1;
     case MOE4J_ROUTING_SIGMOID_RENORM:
-      return norm_topk_prob ? 1e-20 : -1;
+      return norm_topk_prob ? 1e-20f : -1;
     default:
       return -1;
   }
 }
 
-__device__ __forceinline__ bool has_bias(int32_t method) {
+__host__ __device__ __forceinline__ bool has_bias(int32_t method) {
   return method == MOE4J_ROUTING_DEEPSEEK_V3 || method == MOE4J_ROUTING_MINIMAX2;
 }
 
-/** An image of a rank (no NaN) in the same order, never 0. */
+/** Images of a rank (no NaN) in the same order, never 0. */
+__device__ __forceinline__ uint32_t key_of(float rank) {
+  const int32_t bits = __float_as_int(rank + 0.0f);  // no -0
+  return static_cast<uint32_t>(bits < 0 ? ~bits : bits | INT32_MIN);
+}
+
 __device__ __forceinline__ uint64_t key_of(double rank) {
-  const int64_t bits = __double_as_longlong(rank + 0.0);  // no -0
+  const int64_t bits = __double_as_longlong(rank + 0.0);
   return static_cast<uint64_t>(bits < 0 ? ~bits : bits | INT64_MIN);
 }
 
-struct Candidate {
-  uint64_t key;
-  int32_t id;  // INT32_MAX: none
-};
-
-/** The largest key, and of equal ones the lowest id. */
-__device__ __forceinline__ Candidate best_of_warp(const Candidate& mine) {
-  const auto high = static_cast<uint32_t>(mine.key >> 32);
-  const uint32_t best_high = __reduce_max_sync(kAllLanes, high);
-  const uint32_t low = high == best_high ? static_cast<uint32_t>(mine.key) : 0;
-  const uint64_t best = uint64_t{best_high} << 32 | __reduce_max_sync(kAllLanes, low);
-  return {best, __reduce_min_sync(kAllLanes, mine.key == best ? mine.id : INT32_MAX)};
+__device__ __forceinline__ uint32_t largest_of_warp(uint32_t key) {
+  return __reduce_max_sync(kAllLanes, key);
 }
 
-__device__ __forceinline__ double sum_of_warp(double value) {
+__device__ __forceinline__ uint64_t largest_of_warp(uint64_t key) {
+  const auto high = static_cast<uint32_t>(key >> 32);
+  const uint32_t best_high = __reduce_max_sync(kAllLanes, high);
+  const uint32_t low = high == best_high ? static_cast<uint32_t>(key) : 0;
+  return uint64_t{best_high} << 32 | __reduce_max_sync(kAllLanes, low);
+}
+
+__device__ __forceinline__ float sum_of_warp(float value) {
   for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(kAllLanes, value, step);
   return value;
 }
 
 /** Lane l holds experts l, l + 32, ...: item i is expert l + 32 i. */
-template <int kItems>
+template <int kItems, class Key>
 struct TokenScores {
   int lane;
-  uint64_t key[kItems];  // of its rank; 0: not in the competition
+  Key key[kItems];  // of its rank; 0: not in the competition
 
-  __device__ __forceinline__ Candidate best() const {
-    Candidate best = {0, INT32_MAX};
+  /** The expert with the largest key, of equal ones the lowest; INT32_MAX for none. */
+  __device__ __forceinline__ int32_t best() const {
+    Key largest = 0;
+    int32_t id = INT32_MAX;
 #pragma unroll
     for (int i = 0; i < kItems; ++i) {
-      if (key[i] > best.key) best = {key[i], lane + 32 * i};
+      if (key[i] > largest) {
+        largest = key[i];
+        id = lane + 32 * i;
+      }
     }
-    return best_of_warp(best);
+    return __reduce_min_sync(kAllLanes, largest == largest_of_warp(largest) ? id : INT32_MAX);
   }
 
   __device__ __forceinline__ void remove(int32_t id) {
@@ -182,16 +195,34 @@ __device__ __forceinline__ void keep_groups(const LogitRouting& args, int lane, 
   }
 }
 
+/** sigmoid(logit) + bias of a token's experts, and NaN for those that cannot be chosen. */
+template <int kItems>
+__device__ __forceinline__ void rank_with_bias(const LogitRouting& args, int lane,
+                                               const float (&logits)[kItems],
+                                               const float (&bias)[kItems], double* ranks) {
+#pragma unroll
+  for (int i = 0; i < kItems; ++i) {
+    if (lane + 32 * i < args.num_experts) ranks[lane + 32 * i] = static_cast<double>(logits[i]);
+  }
+#pragma unroll 2
+  for (int32_t e = lane; e < args.num_experts; e += 32) ranks[e] = 1 / (1 + exp(-ranks[e]));
+#pragma unroll
+  for (int i = 0; i < kItems; ++i) {
+    if (lane + 32 * i < args.num_experts) ranks[lane + 32 * i] += static_cast<double>(bias[i]);
+  }
+  __syncwarp();
+  if (args.n_group > 1) keep_groups(args, lane, ranks, ranks + args.num_experts);
+}
+
 /** Tokens of a block: their ranks and group scores fit in 48 KB of shared memory. */
 template <int kItems>
 constexpr int kTokensPerBlock = kItems <= 16 ? 4 : 2;
 
-template <int kItems>
+/** kHasBias: has_bias() of the method. */
+template <int kItems, bool kHasBias>
 __global__ void __launch_bounds__(kTokensPerBlock<kItems> * 32) route(const LogitRouting args) {
-  extern __shared__ double shared[];  // [warp] of ranks [E], group scores [n_group]
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
-  double* const ranks = shared + warp * (args.num_experts + args.n_group);
   const int64_t token = static_cast<int64_t>(blockIdx.x) * kTokensPerBlock<kItems> + warp;
   const bool has_token = token < args.tokens;
   grid_dependency_wait();
@@ -200,17 +231,13 @@ __global__ void __launch_bounds__(kTokensPerBlock<kItems> * 32) route(const Logi
     return args.logits_are_bf16 ? load_bf16(static_cast<const uint16_t*>(args.logits) + index)
                                 : static_cast<const float*>(args.logits)[index];
   };
-  const Weigh weigh = weigh_of(args.method);
-  const bool biased = has_bias(args.method) && args.bias != nullptr;
-
   float logits[kItems];
   float bias[kItems];
-  float largest = -CUDART_INF_F;
 #pragma unroll
   for (int i = 0; i < kItems; ++i) {
     const int32_t e = lane + 32 * i;
     logits[i] = has_token && e < args.num_experts ? logit_of(e) : CUDART_NAN_F;
-    bias[i] = biased && e < args.num_experts ? args.bias[e] : 0.0f;
+    bias[i] = kHasBias && args.bias != nullptr && e < args.num_experts ? args.bias[e] : 0.0f;
   }
   if (args.counter_count > 0) {
     for (auto i = static_cast<int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
@@ -222,66 +249,50 @@ __global__ void __launch_bounds__(kTokensPerBlock<kItems> * 32) route(const Logi
   }
   grid_dependency_launch();
   if (!has_token) return;
-#pragma unroll
-  for (int i = 0; i < kItems; ++i) {
-    largest = fmaxf(largest, logits[i]);
-    if (lane + 32 * i < args.num_experts) ranks[lane + 32 * i] = static_cast<double>(logits[i]);
-  }
-  for (int step = 16; step > 0; step /= 2) {
-    largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, step));
-  }
 
-  double softmax_sum = 1;
-  if (weigh == Weigh::kSoftmax || has_bias(args.method)) {
-    double sum = 0;
-#pragma unroll 2
+  TokenScores<kItems, std::conditional_t<kHasBias, uint64_t, uint32_t>> scores;
+  scores.lane = lane;
+  if constexpr (kHasBias) {
+    extern __shared__ double shared[];  // [warp] of ranks [E], group scores [n_group]
+    double* const ranks = shared + warp * (args.num_experts + args.n_group);
+    rank_with_bias(args, lane, logits, bias, ranks);
+#pragma unroll
     for (int i = 0; i < kItems; ++i) {
       const int32_t e = lane + 32 * i;
-      if (e >= args.num_experts) continue;
-      const double weight = weight_of(weigh, ranks[e], static_cast<double>(largest));
-      if (has_bias(args.method)) ranks[e] = weight;
-      if (!isnan(weight)) sum += weight;
+      const double rank = e < args.num_experts ? ranks[e] : CUDART_NAN;
+      scores.key[i] = isnan(rank) ? 0 : key_of(rank);
     }
-    if (weigh == Weigh::kSoftmax) softmax_sum = sum_of_warp(sum);
-  }
-  if (biased) {
+  } else {
 #pragma unroll
-    for (int i = 0; i < kItems; ++i) {
-      if (lane + 32 * i < args.num_experts) ranks[lane + 32 * i] += static_cast<double>(bias[i]);
-    }
-  }
-  __syncwarp();
-  if (args.n_group > 1) keep_groups(args, lane, ranks, ranks + args.num_experts);
-  TokenScores<kItems> scores;
-  scores.lane = lane;
-#pragma unroll
-  for (int i = 0; i < kItems; ++i) {
-    const int32_t e = lane + 32 * i;
-    const double rank = e < args.num_experts ? ranks[e] : CUDART_NAN;
-    scores.key[i] = isnan(rank) ? 0 : key_of(rank);
+    for (int i = 0; i < kItems; ++i) scores.key[i] = isnan(logits[i]) ? 0 : key_of(logits[i]);
   }
 
   // Lane s keeps slot s.
   int32_t my_id = -1;
 #pragma unroll 1
   for (int32_t s = 0; s < args.top_k; ++s) {
-    const Candidate best = scores.best();
-    if (best.id == INT32_MAX) break;
-    scores.remove(best.id);
-    if (lane == s) my_id = best.id;
+    const int32_t best = scores.best();
+    if (best == INT32_MAX) break;
+    scores.remove(best);
+    if (lane == s) my_id = best;
   }
-  double weight = 0;
-  if (my_id >= 0) {
-    weight = weight_of(weigh, static_cast<double>(logit_of(my_id)), static_cast<double>(largest));
+  if (lane < args.top_k) args.ids[token * args.top_k + lane] = my_id;
+
+  const Weigh weigh = weigh_of(args.method);
+  const float logit = my_id >= 0 ? logit_of(my_id) : 0.0f;
+  const float largest = __shfl_sync(kAllLanes, logit, 0);  // softmax chooses it first
+  float weight = my_id >= 0 ? weight_of(weigh, logit, largest) : 0.0f;
+  if (weigh == Weigh::kSoftmax) {
+    float sum = 0;
+#pragma unroll
+    for (int i = 0; i < kItems; ++i) sum += weight_of(weigh, logits[i], largest);
+    weight /= sum_of_warp(sum);
   }
-  weight /= softmax_sum;
-  const double epsilon = renormalization(args.method, args.norm_topk_prob);
-  double factor = has_bias(args.method) ? static_cast<double>(args.routed_scaling_factor) : 1.0;
+  const float epsilon = renormalization(args.method, args.norm_topk_prob);
+  float factor = kHasBias ? args.routed_scaling_factor : 1.0f;
   if (epsilon >= 0) factor /= sum_of_warp(weight) + epsilon;
   if (lane < args.top_k) {
-    args.ids[token * args.top_k + lane] = my_id;
-    args.weights[token * args.top_k + lane] =
-        my_id >= 0 ? static_cast<float>(weight * factor) : 0.0f;
+    args.weights[token * args.top_k + lane] = my_id >= 0 ? weight * factor : 0.0f;
   }
 }
 
@@ -312,9 +323,11 @@ void launch_route(Chain& chain, const LogitRouting& args) {
   const auto launch = [&](auto items) {
     constexpr int kItems = decltype(items)::value;
     constexpr int kTokens = kTokensPerBlock<kItems>;
+    const bool biased = has_bias(args.method);
     const dim3 grid(static_cast<unsigned>(ceil_div(args.tokens, kTokens)));
-    const auto shared_bytes = kTokens * (args.num_experts + args.n_group) * sizeof(double);
-    chain.launch("route", route<kItems>, grid, kTokens * 32, static_cast<int>(shared_bytes), args);
+    const auto rank_bytes = kTokens * (args.num_experts + args.n_group) * sizeof(double);
+    chain.launch("route", biased ? route<kItems, true> : route<kItems, false>, grid, kTokens * 32,
+                 biased ? static_cast<int>(rank_bytes) : 0, args);
   };
   if (args.num_experts <= 128) {
     launch(std::integral_constant<int, 4>{});
