@@ -5,6 +5,7 @@
 
 #include "cuda/gemm/epilogue.cuh"
 #include "cuda/kernels.hpp"
+#include "cuda/ptx/copy.cuh"
 #include "cuda/ptx/grid_dependency.cuh"
 #include "cuda/routing.cuh"
 #include "support/limits.hpp"
@@ -26,7 +27,11 @@ struct Elements {
   Bits bits;
 
   __device__ __forceinline__ void load(const uint16_t* source) {
-    bits = *reinterpret_cast<const Bits*>(source);
+    if constexpr (kElements == kWide) {
+      bits = load_once_16(source);
+    } else {
+      bits = *source;
+    }
   }
 
   __device__ __forceinline__ void add_to(float (&sum)[kElements], float weight) const {

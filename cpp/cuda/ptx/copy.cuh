@@ -19,6 +19,16 @@ __device__ __forceinline__ uint4 load_streaming_16(const uint8_t* source) {
   return v;
 }
 
+/** Loads of memory that is read once, but was written not long ago. */
+__device__ __forceinline__ uint4 load_once_16(const void* source) {
+  uint4 v;
+  asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(source)
+               : "memory");
+  return v;
+}
+
 __device__ __forceinline__ uint2 load_streaming_8(const uint8_t* source) {
   uint2 v;
   asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];"
