@@ -7,27 +7,12 @@
 #include "cuda/gemm/narrow_limits.hpp"
 #include "cuda/gemm/sm90_decode.hpp"
 #include "cuda/kernels.hpp"
-#include "cuda/shared_memory.hpp"
 #include "launchers/activation.hpp"
-#include "support/limits.hpp"
+#include "launchers/permutation.hpp"
 #include "support/round_up.hpp"
 
 namespace moe4j::cuda {
 namespace {
-
-int64_t slots(const moe4j_layer_desc& desc) { return desc.top_k + desc.num_fused_shared_experts; }
-
-/** GEMM1's blocks and stages in Hopper's decode kernels. */
-GateUpPlan gate_up_plan(const Tactic& tactic, const moe4j_layer_desc& desc, int64_t tokens) {
-  return plan_gate_up(desc.weight_format, static_cast<int32_t>(tokens),
-                      static_cast<int32_t>(slots(desc)), desc.hidden_size, tactic.blocks,
-                      tactic.stages);
-}
-
-/** The most rows a permutation can have: no token has an expert twice. */
-int64_t max_rows(const moe4j_layer_desc& desc, int64_t tokens) {
-  return tokens * (std::min(desc.top_k, desc.local_num_experts) + desc.num_fused_shared_experts);
-}
 
 /** The caller's memory, cut up. */
 struct Workspace {
@@ -55,9 +40,9 @@ Workspace carve(const moe4j_layer_desc& desc, bool fp8, int64_t tokens, void* me
     used += round_up(count * static_cast<int64_t>(sizeof(Element)), MOE4J_ALIGNMENT);
   };
   const int64_t rows = max_rows(desc, tokens);
-  const int64_t pairs = tokens * slots(desc);
+  const int64_t pairs = tokens * slots_per_token(desc);
   const bool quantizes = desc.activation_format != MOE4J_FORMAT_BF16 && !fp8;
-  const int32_t experts = desc.local_num_experts + desc.num_fused_shared_experts;
+  const int32_t experts = num_held_experts(desc);
   const int64_t capacity = storage_capacity(rows, experts);
   Workspace w = {};
   take(w.ids, tokens * desc.top_k);
@@ -130,7 +115,7 @@ Epilogue gate_up_epilogue(const PreparedLayer& layer, const moe4j_launch_args& a
   epilogue.lora_delta = static_cast<const uint16_t*>(args.gemm1_lora_delta);
   epilogue.row_pair = permutation.row_pair;
   epilogue.top_k = desc.top_k;
-  epilogue.slots = static_cast<int32_t>(slots(desc));
+  epilogue.slots = static_cast<int32_t>(slots_per_token(desc));
   return epilogue;
 }
 
@@ -233,11 +218,11 @@ class FusedMoe {
   void sm90_decode(const Tactic& chosen) {
     const Sm90DecodeInstance kernels = sm90_decode_kernels(desc_.weight_format);
     const auto tokens = static_cast<int32_t>(args_.tokens);
-    const auto token_slots = static_cast<int32_t>(slots(desc_));
+    const auto token_slots = static_cast<int32_t>(slots_per_token(desc_));
     const int32_t units =
         std::min(tokens * token_slots, layer_.experts()) * layer_.gate_up_layout().row_blocks;
     Sm90DecodeLayer decode = {describe_decode(),
-                              gate_up_plan(chosen, desc_, tokens).stages,
+                              plan_gate_up(chosen, desc_, tokens).stages,
                               32 / token_slots,
                               Divider(token_slots),
                               Divider(layer_.gate_up_layout().row_blocks),
@@ -263,8 +248,9 @@ class FusedMoe {
   void decode(const Tactic& chosen) {
     const DecodeLayer decode = describe_decode();
     const WeightLayout layout = layer_.gate_up_layout();
-    const int64_t units = std::min<int64_t>(args_.tokens * slots(desc_), layer_.experts()) *
-                          layout.row_blocks * kStripsPerTile;
+    const int64_t units =
+        std::min<int64_t>(args_.tokens * slots_per_token(desc_), layer_.experts()) *
+        layout.row_blocks * kStripsPerTile;
     const int64_t needed = ceil_div(units, kDecodeWarps / chosen.split);
     const auto blocks = static_cast<unsigned>(
         std::min<int64_t>(plan_.decode_blocks(args_.tactic, args_.tokens), needed));
@@ -338,7 +324,7 @@ class FusedMoe {
     fill.tiled_source = workspace_.h;
     fill.k = k;
     fill.tokens = args_.tokens;
-    fill.slots = static_cast<int32_t>(slots(desc_));
+    fill.slots = static_cast<int32_t>(slots_per_token(desc_));
     fill.row_pair = workspace_.permutation.row_pair;
     fill.pair_storage = workspace_.permutation.pair_storage;
     fill.offsets = workspace_.permutation.offsets;
@@ -360,7 +346,7 @@ class FusedMoe {
     fill.source = args_.hidden_states;
     fill.scales = static_cast<const uint8_t*>(args_.hidden_states_scale);
     fill.tokens = args_.tokens;
-    fill.slots = static_cast<int32_t>(slots(desc_));
+    fill.slots = static_cast<int32_t>(slots_per_token(desc_));
     fill.output = workspace_.x;
     if (desc_.intermediate_size % kTileK != 0) {
       fill.zeroed = workspace_.h;
@@ -481,84 +467,6 @@ class FusedMoe {
 };
 
 }  // namespace
-
-Status LaunchPlan::make(const CudaContext& context, const moe4j_layer_desc& desc,
-                        LaunchPlan* plan) {
-  const auto count_blocks = [&](const void* kernel, int threads, int shared, int max_shared,
-                                int32_t* blocks) {
-    // The attribute belongs to the kernel, not to the layer: always the same value.
-    int32_t granted = 0;
-    MOE4J_RETURN_IF_ERROR(allow_shared_memory(kernel, max_shared, &granted));
-    *blocks = 0;
-    if (shared > granted) return Status::ok();
-    int per_multiprocessor = 0;
-    MOE4J_RETURN_IF_ERROR(
-        cuda_status(cudaOccupancyMaxActiveBlocksPerMultiprocessor(
-                        &per_multiprocessor, kernel, threads, static_cast<size_t>(shared)),
-                    "asking for the occupancy"));
-    *blocks = per_multiprocessor * context.multiprocessors;
-    return Status::ok();
-  };
-  const int32_t experts = desc.local_num_experts + desc.num_fused_shared_experts;
-  plan->grouped_blocks_.assign(static_cast<size_t>(num_tactics()), {0, 0});
-  plan->narrow_blocks_.assign(static_cast<size_t>(num_tactics()), {});
-  plan->decode_blocks_.assign(static_cast<size_t>(num_tactics()), {});
-  for (int32_t id = 0; id < num_tactics(); ++id) {
-    const Tactic& row = tactic(id);
-    const auto i = static_cast<size_t>(id);
-    if (!family_runs_on(row.family, context.compute_capability)) continue;
-    if (row.family == Family::kSm90Fp8 && !fp8_suits(desc, context.compute_capability)) continue;
-    if (row.family == Family::kSm90Decode) {
-      if (!decode_suits(row, desc, 1)) continue;
-      const Sm90DecodeInstance kernels = sm90_decode_kernels(desc.weight_format);
-      for (const Sm90DecodeKernel kernel : {kernels.gate_up, kernels.down}) {
-        const auto* pointer = reinterpret_cast<const void*>(kernel);
-        int32_t granted = 0;
-        MOE4J_RETURN_IF_ERROR(
-            allow_shared_memory(pointer, kSm90Shared - kSm90BlockShared, &granted));
-        // Kernels that split a multiprocessor's memory differently do not run there side by side.
-        MOE4J_RETURN_IF_ERROR(cuda_status(
-            cudaFuncSetAttribute(pointer, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                 cudaSharedmemCarveoutMaxShared),
-            "asking for shared memory"));
-      }
-      for (int64_t tokens = 1; decode_suits(row, desc, tokens); ++tokens) {
-        plan->decode_blocks_[i][static_cast<size_t>(tokens - 1)] =
-            gate_up_plan(row, desc, tokens).blocks * context.multiprocessors;
-      }
-      continue;
-    }
-    if (row.family == Family::kDecode) {
-      const auto* kernel =
-          reinterpret_cast<const void*>(decode_gate_up_kernel(row, desc.weight_format));
-      for (int64_t tokens = 1; decode_suits(row, desc, tokens); ++tokens) {
-        MOE4J_RETURN_IF_ERROR(count_blocks(
-            kernel, kDecodeThreads, decode_shared_bytes(tokens, desc.hidden_size), kMaxDecodeShared,
-            &plan->decode_blocks_[i][static_cast<size_t>(tokens - 1)]));
-      }
-      continue;
-    }
-    if (row.family == Family::kSm90Narrow) {
-      const NarrowInstance instance = narrow_instance(row, desc.weight_format);
-      for (int64_t tokens = 32; narrow_suits(desc, tokens); tokens += 32) {
-        MOE4J_RETURN_IF_ERROR(
-            count_blocks(reinterpret_cast<const void*>(instance.kernel), instance.threads,
-                         instance.shared_bytes(tokens, experts), kNarrowShared,
-                         &plan->narrow_blocks_[i][static_cast<size_t>(tokens / 32 - 1)]));
-      }
-      continue;
-    }
-    for (const Projection projection : {Projection::kGateUp, Projection::kDown}) {
-      int32_t* const blocks = &plan->grouped_blocks_[i][projection == Projection::kDown];
-      const GroupedInstance instance = grouped_instance(row, desc.weight_format, projection);
-      MOE4J_RETURN_IF_ERROR(
-          count_blocks(reinterpret_cast<const void*>(instance.kernel), instance.threads,
-                       instance.shared_bytes + schedule_bytes(experts),
-                       instance.shared_bytes + schedule_bytes(kMaxExperts + kMaxTopK), blocks));
-    }
-  }
-  return Status::ok();
-}
 
 int64_t workspace_bytes(const moe4j_layer_desc& desc, int32_t tactic_id, int64_t tokens) noexcept {
   return carve(desc, tactic(tactic_id).family == Family::kSm90Fp8, tokens, nullptr).bytes;
