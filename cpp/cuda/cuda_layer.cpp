@@ -1,5 +1,6 @@
 #include "cuda/cuda_layer.hpp"
 
+#include <algorithm>
 #include <limits>
 #include <new>
 
@@ -109,7 +110,9 @@ class CudaLayer final : public Layer {
   }
 
  private:
+  /** No tokens have the tactics of one. */
   bool suits(int32_t id, int64_t tokens) const {
+    tokens = std::max<int64_t>(tokens, 1);
     const Tactic& row = tactic(id);
     if (prepared_->is_fp8() != (row.family == Family::kSm90Fp8)) return false;
     if (!family_runs_on(row.family, context_.compute_capability)) return false;

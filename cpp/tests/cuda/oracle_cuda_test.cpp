@@ -107,6 +107,26 @@ TEST_F(OracleCuda, AgreesWhenRingsComeRound) {
   }
 }
 
+TEST_F(OracleCuda, LaunchesOfNoTokensDoNothing) {
+  Random random(26);
+  const RandomLayer drawn =
+      sized_layer(random, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 256, 128, 4, 2);
+  const Layer layer = drawn.load(device());
+  const std::vector<int32_t> of_one = layer.tactics(1);
+  const std::vector<int32_t> of_none = layer.tactics(0);
+  EXPECT_TRUE(std::is_permutation(of_none.begin(), of_none.end(), of_one.begin(), of_one.end()));
+  for (const auto& [name, id] : named_tactics(device(), layer, 0)) {
+    SCOPED_TRACE(name);
+    const Buffer workspace(device(), std::max<int64_t>(layer.workspace_bytes(id, 0), 1));
+    moe4j_launch_args args = default_launch_args(0);
+    args.tactic = id;
+    args.workspace = workspace.data();
+    args.workspace_bytes = workspace.bytes();
+    args.routing_logits = args.hidden_states = args.output = workspace.data();
+    EXPECT_EQ(moe4j_launch(layer.get(), &args), MOE4J_OK) << moe4j_last_error();
+  }
+}
+
 TEST_F(OracleCuda, LeavesCombiningToTheCallerWhenNotFinalizing) {
   Random random(16);
   for (int draw = 0; draw < 20; ++draw) {
