@@ -5,6 +5,7 @@
 #include "api/tensor_list.hpp"
 #include "formats/block_format.hpp"
 #include "launchers/activation.hpp"
+#include "launchers/permutation.hpp"
 #include "routing/routing_methods.hpp"
 #include "support/limits.hpp"
 #include "support/message.hpp"
@@ -112,7 +113,10 @@ void list_outputs(const moe4j_layer_desc& desc, const moe4j_launch_args& args,
 
 /** The largest tensors there can be, in bytes: after this check no product overflows. */
 Status check_sizes(const moe4j_layer_desc& desc, const moe4j_launch_args& args) noexcept {
-  const int64_t slots = desc.top_k + desc.num_fused_shared_experts;
+  const int64_t slots = slots_per_token(desc);
+  if (args.do_finalize == 0) {  // expanded_to_permuted counts rows in 32 bits
+    MOE4J_RETURN_IF_ERROR(check_range("tokens", args.tokens, 0, INT32_MAX / slots));
+  }
   MOE4J_RETURN_IF_ERROR(check_size("tokens", {args.tokens, slots, desc.hidden_size, 4}));
   return check_size("tokens", {args.tokens, slots, desc.intermediate_size, 8});
 }

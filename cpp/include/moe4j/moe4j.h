@@ -236,9 +236,10 @@ typedef struct moe4j_launch_args {
   int32_t* topk_ids_out;       /* [T, k] or NULL */
   float* topk_weights_out;     /* [T, k] or NULL */
 
-  /* do_finalize = 0: the caller combines. Row p of permuted_output is GEMM2's output (bias
-     included, not weighted) for one (token, slot); rows are ordered by expert, then token, without
-     gaps. expanded_to_permuted[t * (k + S) + slot] is p, or -1 where the expert is not local. */
+  /* do_finalize = 0: the caller combines, T * (k + S) < 2^31. Row p of permuted_output is GEMM2's
+     output (bias included, not weighted) for one (token, slot); rows are ordered by expert, then
+     token, without gaps. expanded_to_permuted[t * (k + S) + slot] is p, or -1 where the expert is
+     not local. */
   int32_t do_finalize;
   int32_t tactic;                /* id from moe4j_layer_tactics() */
   void* permuted_output;         /* BF16 [T * (k + S), H]; on CUDA at a multiple of 16 bytes */

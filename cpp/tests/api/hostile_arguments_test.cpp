@@ -327,6 +327,11 @@ TEST_F(HostileArguments, Launch) {
          unfinalized(a);
          a.addend = tile_;
        }},
+      {"tokens",  // whose rows have no number in expanded_to_permuted
+       [&](Args& a) {
+         unfinalized(a);
+         a.tokens = int64_t{1} << 30;
+       }},
       {"tactic", [](Args& a) { a.tactic = -1; }},
       {"tactic", [](Args& a) { a.tactic = 1 << 20; }},
       {"workspace_bytes", [](Args& a) { a.workspace_bytes -= 1; }},

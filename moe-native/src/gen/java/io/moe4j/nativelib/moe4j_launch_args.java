@@ -60,9 +60,10 @@ public class moe4j_launch_args extends Pointer {
   public native IntPointer topk_ids_out(); public native moe4j_launch_args topk_ids_out(IntPointer setter);       /* [T, k] or NULL */
   public native FloatPointer topk_weights_out(); public native moe4j_launch_args topk_weights_out(FloatPointer setter);     /* [T, k] or NULL */
 
-  /* do_finalize = 0: the caller combines. Row p of permuted_output is GEMM2's output (bias
-     included, not weighted) for one (token, slot); rows are ordered by expert, then token, without
-     gaps. expanded_to_permuted[t * (k + S) + slot] is p, or -1 where the expert is not local. */
+  /* do_finalize = 0: the caller combines, T * (k + S) < 2^31. Row p of permuted_output is GEMM2's
+     output (bias included, not weighted) for one (token, slot); rows are ordered by expert, then
+     token, without gaps. expanded_to_permuted[t * (k + S) + slot] is p, or -1 where the expert is
+     not local. */
   public native int do_finalize(); public native moe4j_launch_args do_finalize(int setter);
   public native int tactic(); public native moe4j_launch_args tactic(int setter);                /* id from moe4j_layer_tactics() */
   public native Pointer permuted_output(); public native moe4j_launch_args permuted_output(Pointer setter);         /* BF16 [T * (k + S), H]; on CUDA at a multiple of 16 bytes */
