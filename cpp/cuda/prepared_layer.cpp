@@ -243,6 +243,7 @@ Status PreparedLayer::set_bias(int32_t expert, const moe4j_matrix& matrix, int32
 
 Status PreparedLayer::seal() noexcept {
   const std::lock_guard<std::mutex> lock(mutex_);
+  if (sealed_) return invalid_argument("layer: found a sealed one, expected one not yet sealed");
   for (int32_t e = 0; e < experts(); ++e) {
     if (!is_set_[static_cast<size_t>(e)]) {
       return invalid_argument(

@@ -2,10 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <limits>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cuda/device_launch.hpp"
@@ -140,6 +142,41 @@ TEST_F(Fp8PerToken, TakesWeightsThatE4m3CannotHoldToBf16Kernels) {
         EXPECT_LT(relative_l2(run.values(), expected), is_fp8(name) ? 3e-2 : 8e-3) << name;
       }
     }
+  }
+}
+
+/** Several threads seal a layer, whose weights sealing packs: one does, the others are refused. */
+TEST_F(Fp8PerToken, SealsOnce) {
+  Random random(36);
+  const RandomLayer drawn = sized_layer(random, MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_FP8_PER_TOKEN,
+                                        MOE4J_SWIGLU, 1024, 1024, 8, 2);
+  Layer layer(device(), drawn.desc);
+  for (int32_t e = 0; e < 8; ++e) layer.set_expert(e, drawn.experts[static_cast<size_t>(e)]);
+  const int64_t bytes_before = device().counters().live_bytes - layer.prepared_bytes();
+  constexpr int kThreads = 8;
+  std::atomic<int> waiting{kThreads};
+  std::atomic<int> sealed{0};
+  std::atomic<int> refused{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&] {
+      for (--waiting; waiting > 0;) {
+      }
+      const int32_t status = moe4j_layer_seal(layer.get());
+      if (status == MOE4J_OK) ++sealed;
+      if (status == MOE4J_INVALID_ARGUMENT) ++refused;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(sealed, 1);
+  EXPECT_EQ(refused, kThreads - 1);
+  EXPECT_EQ(device().counters().live_bytes - layer.prepared_bytes(), bytes_before);
+  const RandomInputs inputs(random, drawn, 20);
+  const auto expected = Oracle(drawn).output(inputs.args);
+  for (const auto& [name, id] : named_tactics(device(), layer, 20)) {
+    DeviceRun run(device(), layer, drawn.desc, inputs.args);
+    run.launch(id);
+    EXPECT_LT(relative_l2(run.values(), expected), 3e-2) << name;
   }
 }
 
