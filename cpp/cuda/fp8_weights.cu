@@ -93,12 +93,12 @@ __device__ uint32_t pack_word(uint32_t lower, uint32_t upper, int half) {
   return packed;
 }
 
-/** Block = a tile; thread = lane of a strip. */
+/** Block = a tile, as they lie in memory; thread = lane of a strip. */
 __global__ void __launch_bounds__(kThreads)
     pack_tiles(uint8_t* weights, WeightLayout layout, const float* row_scales) {
   __shared__ uint4 words[kThreads];
-  uint8_t* tile = weights + static_cast<int64_t>(blockIdx.y) * layout.row_block_bytes() +
-                  static_cast<int64_t>(blockIdx.x) * layout.tile_bytes;
+  const int64_t row_block = blockIdx.x / static_cast<unsigned>(layout.k_blocks);
+  uint8_t* tile = weights + static_cast<int64_t>(blockIdx.x) * layout.tile_bytes;
   auto* codes = reinterpret_cast<uint4*>(tile) + threadIdx.x;
   words[threadIdx.x] = *codes;
   const int row = static_cast<int>(threadIdx.x) / 2;
@@ -112,7 +112,7 @@ __global__ void __launch_bounds__(kThreads)
   const uint2 upper = t < 2 ? make_uint2(from[1].x, from[1].y) : make_uint2(from[1].z, from[1].w);
   *codes = make_uint4(pack_word(lower.x, upper.x, 0), pack_word(lower.x, upper.x, 1),
                       pack_word(lower.y, upper.y, 0), pack_word(lower.y, upper.y, 1));
-  const float row_scale = row_scales[static_cast<int64_t>(blockIdx.y) * kTileRows + row];
+  const float row_scale = row_scales[row_block * kTileRows + row];
   const int32_t largest = ilogbf(row_scale) + 254 + (kFp8LargestExponent - 5) - 1;
   // Blocks below 0 have no codes.
   tile[Place::scales_offset(place.strip, place.g * 4) + 2 * block + place.half] =
@@ -131,9 +131,8 @@ void launch_survey_rows(CheckedStream& stream, const uint8_t* weights, const Wei
 void launch_pack_fp8(CheckedStream& stream, uint8_t* weights, const WeightLayout& layout,
                      int32_t experts, const float* row_scales) {
   for (int32_t e = 0; e < experts; ++e) {
-    const dim3 grid(static_cast<unsigned>(layout.k_blocks),
-                    static_cast<unsigned>(layout.row_blocks));
-    pack_tiles<<<grid, kThreads, 0, stream.get()>>>(
+    const int64_t tiles = int64_t{layout.row_blocks} * layout.k_blocks;
+    pack_tiles<<<static_cast<unsigned>(tiles), kThreads, 0, stream.get()>>>(
         weights + e * layout.expert_bytes(), layout,
         row_scales + static_cast<int64_t>(e) * layout.row_blocks * kTileRows);
   }

@@ -98,6 +98,18 @@ __device__ PreparedScale prepare_scale(const SourceRow& row, int32_t k, int32_t 
                                        : prepare_mxfp4_scale(scale, row.largest_scale);
 }
 
+/** A block's tile: row blocks first, as they lie in memory. Either count may pass 65535. */
+struct TilePlace {
+  int64_t row_block;
+  int32_t k;
+  uint8_t* bytes;
+
+  __device__ explicit TilePlace(const Prepare& args)
+      : row_block(blockIdx.x / static_cast<unsigned>(args.layout.k_blocks)),
+        k(static_cast<int32_t>(blockIdx.x % static_cast<unsigned>(args.layout.k_blocks)) * kTileK),
+        bytes(args.prepared + static_cast<int64_t>(blockIdx.x) * args.layout.tile_bytes) {}
+};
+
 /** Thread = lane of a strip of a tile; block = the four strips of one tile. */
 template <int kFormat>
 __global__ void __launch_bounds__(kThreads) prepare_fp4(const Prepare args) {
@@ -108,15 +120,14 @@ __global__ void __launch_bounds__(kThreads) prepare_fp4(const Prepare args) {
   const int strip = static_cast<int>(threadIdx.x) / 32;
   const int g = lane / 4;
   const int t = lane % 4;
-  const int64_t strip_index = static_cast<int64_t>(blockIdx.y) * kStripsPerTile + strip;
+  const TilePlace tile(args);
+  const int64_t strip_index = tile.row_block * kStripsPerTile + strip;
   const SourceRow rows[2] = {args.row(strip_index, g, 0), args.row(strip_index, g, 1)};
-  uint8_t* tile = args.prepared + static_cast<int64_t>(blockIdx.y) * args.layout.row_block_bytes() +
-                  static_cast<int64_t>(blockIdx.x) * args.layout.tile_bytes;
 
   uint32_t words[4];
   uint32_t scales[kScalesPerRow / 2] = {};  // of two for each row
   for (int j = 0; j < 4; ++j) {
-    const int32_t k = static_cast<int32_t>(blockIdx.x) * kTileK + j * 16;
+    const int32_t k = tile.k + j * 16;
     uint32_t registers[4];  // rows g, g + 8, g, g + 8; lower, lower, upper, upper 8 of the step's K
     for (int half = 0; half < 2; ++half) {
       const PreparedScale scale = prepare_scale<kFormat>(rows[half], k, args.k);
@@ -136,10 +147,11 @@ __global__ void __launch_bounds__(kThreads) prepare_fp4(const Prepare args) {
     }
     words[j] = pack_fp4(registers);
   }
-  *reinterpret_cast<uint4*>(tile + Place::codes_offset(strip, lane)) =
+  *reinterpret_cast<uint4*>(tile.bytes + Place::codes_offset(strip, lane)) =
       make_uint4(words[0], words[1], words[2], words[3]);
   if (t != 0) return;
-  auto* prepared_scales = reinterpret_cast<uint32_t*>(tile + Place::scales_offset(strip, lane));
+  auto* prepared_scales =
+      reinterpret_cast<uint32_t*>(tile.bytes + Place::scales_offset(strip, lane));
   for (int i = 0; i < kScalesPerRow / 2; ++i) {
     prepared_scales[i] = pack_scales<kFormat>(scales[i]);
   }
@@ -149,21 +161,19 @@ __global__ void __launch_bounds__(kThreads) prepare_bf16(const Prepare args) {
   using Place = StripPlace<MOE4J_FORMAT_BF16>;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int strip = static_cast<int>(threadIdx.x) / 32;
-  const int64_t strip_index = static_cast<int64_t>(blockIdx.y) * kStripsPerTile + strip;
-  uint8_t* tile = args.prepared + static_cast<int64_t>(blockIdx.y) * args.layout.row_block_bytes() +
-                  static_cast<int64_t>(blockIdx.x) * args.layout.tile_bytes;
+  const TilePlace tile(args);
+  const int64_t strip_index = tile.row_block * kStripsPerTile + strip;
   for (int j = 0; j < 4; ++j) {
     uint32_t registers[4];
     for (int r = 0; r < 4; ++r) {
       const SourceRow row = args.row(strip_index, lane / 4, r % 2);
-      const int32_t k =
-          static_cast<int32_t>(blockIdx.x) * kTileK + j * 16 + lane % 4 * 2 + r / 2 * 8;
+      const int32_t k = tile.k + j * 16 + lane % 4 * 2 + r / 2 * 8;
       const uint16_t* codes = reinterpret_cast<const uint16_t*>(row.codes);
       const uint32_t even = codes != nullptr && k < args.k ? codes[k] : 0;
       const uint32_t odd = codes != nullptr && k + 1 < args.k ? codes[k + 1] : 0;
       registers[r] = even | odd << 16;
     }
-    *reinterpret_cast<uint4*>(tile + Place::codes_offset(strip, lane) + j * 512) =
+    *reinterpret_cast<uint4*>(tile.bytes + Place::codes_offset(strip, lane) + j * 512) =
         make_uint4(registers[0], registers[1], registers[2], registers[3]);
   }
 }
@@ -192,12 +202,11 @@ void launch_prepare(CheckedStream& stream, int32_t format, int64_t rows, int64_t
   args.layout = weight_layout(format, args.gated ? 2 * rows : rows, k);
   // A gated strip has 8 features: round the features up, not the rows.
   if (args.gated) args.layout.row_blocks = ceil_div(rows, kTileRows / 2);
-  const dim3 grid(static_cast<unsigned>(args.layout.k_blocks),
-                  static_cast<unsigned>(args.layout.row_blocks));
+  const int64_t tiles = int64_t{args.layout.row_blocks} * args.layout.k_blocks;
   const auto kernel = format == MOE4J_FORMAT_NVFP4   ? prepare_fp4<MOE4J_FORMAT_NVFP4>
                       : format == MOE4J_FORMAT_MXFP4 ? prepare_fp4<MOE4J_FORMAT_MXFP4>
                                                      : prepare_bf16;
-  kernel<<<grid, kThreads, 0, stream.get()>>>(args);
+  kernel<<<static_cast<unsigned>(tiles), kThreads, 0, stream.get()>>>(args);
   stream.check("prepare");
 }
 

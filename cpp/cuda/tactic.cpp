@@ -154,8 +154,10 @@ int32_t default_tactic(const moe4j_layer_desc& desc, int64_t tokens, int32_t com
   const bool single = tokens == 1;  // four blocks a multiprocessor instead of three
   const int32_t decode = hopper_decode ? first_of(Family::kSm90Decode, 0) + single
                                        : first_of(Family::kDecode, 0) + 1;  // K split in two
-  const int64_t weights = tokens * desc.top_k * desc.hidden_size * desc.intermediate_size;
-  const int64_t few_weights = !hopper_decode ? 40'000'000 : single ? 125'000'000 : 80'000'000;
+  // In double: sizes may be such that the product has more than 64 bits.
+  const double weights =
+      static_cast<double>(tokens * desc.top_k) * desc.hidden_size * desc.intermediate_size;
+  const double few_weights = !hopper_decode ? 40e6 : single ? 125e6 : 80e6;
   const bool few = weights < few_weights && (!hopper_decode || tokens <= 2);
   if ((!hopper || few) && decode_suits(tactic(decode), desc, tokens)) {
     return decode;

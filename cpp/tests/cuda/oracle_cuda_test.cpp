@@ -107,6 +107,31 @@ TEST_F(OracleCuda, AgreesWhenRingsComeRound) {
   }
 }
 
+/** More than 65535 blocks of rows in GEMM1 and of K in GEMM2, all zeros but in the last of them. */
+TEST_F(OracleCuda, AgreesForMillionsOfFeatures) {
+  constexpr int32_t kFeatures = (1 << 22) + 64;
+  Random random(27);
+  RandomLayer drawn =
+      sized_layer(random, MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_BF16, MOE4J_IDENTITY, 32, 64, 1, 1);
+  drawn.desc.intermediate_size = kFeatures;
+  const auto widen = [&](moe4j_matrix& matrix, int64_t rows, int64_t k, int64_t first_row,
+                         int64_t first_k) {
+    auto* codes = drawn.storage.make<uint8_t>(rows * k / 2);
+    auto* scales = drawn.storage.make<uint8_t>(rows * k / 32);
+    for (int64_t row = first_row; row < rows; ++row) {
+      for (int64_t i = first_k / 2; i < k / 2; ++i) {
+        codes[row * k / 2 + i] = static_cast<uint8_t>(random.between(0, 255));
+        scales[row * (k / 32) + i / 16] = 122;
+      }
+    }
+    matrix = {codes, k / 2, scales, k / 32, 1, MOE4J_F32, nullptr, 1};
+  };
+  widen(drawn.experts[0].gate, kFeatures, 32, kFeatures - 64, 0);
+  widen(drawn.experts[0].down, 32, kFeatures, 0, kFeatures - 64);
+  const RandomInputs inputs(random, drawn, 2);
+  expect_oracle_output(drawn, inputs.args);
+}
+
 TEST_F(OracleCuda, LaunchesOfNoTokensDoNothing) {
   Random random(26);
   const RandomLayer drawn =
