@@ -115,12 +115,17 @@ Status check_matrix(const char* projection, const moe4j_matrix& matrix, int32_t 
   return check_size(field("bias_stride"), {rows, matrix.bias_stride, 4});
 }
 
+/** Of SiTU's alpha and beta. In F32 no tanh of this is seen any more, and with more it breaks. */
+constexpr float kMaxSituParameter = 0x1p64f;
+
 Status check_activation_parameters(const moe4j_layer_desc& desc,
                                    const moe4j_expert_weights& weights) noexcept {
   const bool situ = desc.activation == MOE4J_SITU;
   if (situ || desc.activation == MOE4J_SWIGLU) {
-    const auto bad = [&](float value) { return !std::isfinite(value) || (situ && value <= 0); };
-    const char* expected = situ ? "a finite positive number" : "a finite number";
+    const auto bad = [&](float value) {
+      return !std::isfinite(value) || (situ && (value <= 0 || value > kMaxSituParameter));
+    };
+    const char* expected = situ ? "a positive number up to 2^64" : "a finite number";
     if (bad(weights.alpha)) {
       return invalid_argument("alpha: found %g, expected %s", static_cast<double>(weights.alpha),
                               expected);

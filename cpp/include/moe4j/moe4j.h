@@ -197,8 +197,8 @@ typedef struct moe4j_expert_weights {
   moe4j_matrix down;        /* [H, I] */
   float input_scale;        /* activation_format NVFP4: tensor scale of x; otherwise ignored */
   float intermediate_scale; /* activation_format NVFP4: tensor scale of h; otherwise ignored */
-  float alpha;              /* SwiGLU, SiTU; 1 by default */
-  float beta;               /* SwiGLU: 0 by default; SiTU: 1 by default */
+  float alpha;              /* SwiGLU, SiTU; 1 by default; SiTU: positive, up to 2^64 */
+  float beta;               /* SwiGLU: 0 by default; SiTU: 1 by default, positive, up to 2^64 */
   float limit;              /* SwiGLU, GeGLU clamp; +infinity for none */
 } moe4j_expert_weights;
 

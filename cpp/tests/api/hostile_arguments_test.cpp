@@ -191,6 +191,14 @@ TEST_F(HostileArguments, WeightsOfOtherActivationsAndFormats) {
   desc.activation = MOE4J_SITU;
   ASSERT_EQ(moe4j_layer_create(device, &desc, &open_layer), MOE4J_OK);
   expect_refusal("beta", moe4j_layer_set_expert(open_layer, 0, &weights));  // 0, SwiGLU's default
+  weights.beta = 0x1.000002p64f;
+  expect_refusal("beta", moe4j_layer_set_expert(open_layer, 0, &weights));
+  weights.beta = 0x1p64f;
+  weights.alpha = std::numeric_limits<float>::max();
+  expect_refusal("alpha", moe4j_layer_set_expert(open_layer, 0, &weights));
+  weights.alpha = 0x1p64f;
+  EXPECT_EQ(moe4j_layer_set_expert(open_layer, 0, &weights), MOE4J_OK) << moe4j_last_error();
+  weights = make_weights();
   moe4j_layer_destroy(open_layer);
 
   desc = make_desc();

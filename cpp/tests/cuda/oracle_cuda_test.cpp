@@ -132,6 +132,14 @@ TEST_F(OracleCuda, AgreesForMillionsOfFeatures) {
   expect_oracle_output(drawn, inputs.args);
 }
 
+TEST_F(OracleCuda, AgreesForTheLargestSituParameters) {
+  Random random(28);
+  RandomLayer drawn =
+      sized_layer(random, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16, MOE4J_SITU, 256, 128, 3, 2);
+  for (moe4j_expert_weights& w : drawn.experts) w.alpha = w.beta = 0x1p64f;
+  for (const int64_t tokens : {2, 40}) expect_oracle_output(random, drawn, tokens);
+}
+
 TEST_F(OracleCuda, LaunchesOfNoTokensDoNothing) {
   Random random(26);
   const RandomLayer drawn =

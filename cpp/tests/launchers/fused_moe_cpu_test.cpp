@@ -157,6 +157,15 @@ TEST_P(EachInstructionSet, AgreesWithTheOracleOnAWideLayer) {
   }
 }
 
+TEST_P(EachInstructionSet, AgreesWithTheOracleForTheLargestSituParameters) {
+  if (!has_exact_kernels()) GTEST_SKIP() << GetParam() << " has kernels for INT8 only";
+  Random random(5);
+  RandomLayer drawn =
+      sized_layer(random, MOE4J_FORMAT_NVFP4, MOE4J_FORMAT_BF16, MOE4J_SITU, 256, 128, 3, 2);
+  for (moe4j_expert_weights& w : drawn.experts) w.alpha = w.beta = 0x1p64f;
+  expect_oracle_output(random, drawn, 7);
+}
+
 TEST_P(EachInstructionSet, LeavesCombiningToTheCallerWhenNotFinalizing) {
   if (!has_exact_kernels()) GTEST_SKIP() << GetParam() << " has kernels for INT8 only";
   Random random(4);

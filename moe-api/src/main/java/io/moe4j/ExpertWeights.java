@@ -11,8 +11,8 @@ import java.util.Optional;
  * @param inputScale NVFP4 activations: tensor scale with which x is quantized for this expert (the
  *     larger of its gate's and up's); 1 otherwise
  * @param intermediateScale NVFP4 activations: tensor scale of h; 1 otherwise
- * @param alpha α of the activation
- * @param beta β of the activation
+ * @param alpha α of the activation; SiTU: positive, up to 2^64
+ * @param beta β of the activation; SiTU: positive, up to 2^64
  * @param limit clamp of SwiGLU and GeGLU, positive infinity for none
  */
 public record ExpertWeights(

@@ -33,7 +33,7 @@ public class moe4j_expert_weights extends Pointer {
   public native @ByRef moe4j_matrix down(); public native moe4j_expert_weights down(moe4j_matrix setter);        /* [H, I] */
   public native float input_scale(); public native moe4j_expert_weights input_scale(float setter);        /* activation_format NVFP4: tensor scale of x; otherwise ignored */
   public native float intermediate_scale(); public native moe4j_expert_weights intermediate_scale(float setter); /* activation_format NVFP4: tensor scale of h; otherwise ignored */
-  public native float alpha(); public native moe4j_expert_weights alpha(float setter);              /* SwiGLU, SiTU; 1 by default */
-  public native float beta(); public native moe4j_expert_weights beta(float setter);               /* SwiGLU: 0 by default; SiTU: 1 by default */
+  public native float alpha(); public native moe4j_expert_weights alpha(float setter);              /* SwiGLU, SiTU; 1 by default; SiTU: positive, up to 2^64 */
+  public native float beta(); public native moe4j_expert_weights beta(float setter);               /* SwiGLU: 0 by default; SiTU: 1 by default, positive, up to 2^64 */
   public native @Name("limit") float _limit(); public native moe4j_expert_weights _limit(float setter);              /* SwiGLU, GeGLU clamp; +infinity for none */
 }
