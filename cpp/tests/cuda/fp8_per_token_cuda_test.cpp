@@ -39,10 +39,10 @@ uint8_t* row_codes(const moe4j_matrix& matrix, int64_t row) {
 }
 
 /**
- * GEMM2 alone, as long as gpt-oss's: GEMM1 copies x, whose values E4M3 holds, so h is exact and
- * what is left are the sums of the matrix unit.
+ * GEMM2 alone, as long as gpt-oss's: GEMM1 copies x, whose values E4M3 holds, so h is exact. What
+ * is left are the sums of the matrix unit, which are not of F32's accuracy, and their BF16.
  */
-TEST_F(Fp8PerToken, SumsLongRowsOfExactCodesToF32Accuracy) {
+TEST_F(Fp8PerToken, SumsLongRowsOfExactCodesToBf16Accuracy) {
   Random random(31);
   RandomLayer drawn = sized_layer(random, MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_FP8_PER_TOKEN,
                                   MOE4J_IDENTITY, 256, 2880, 2, 1);
@@ -76,7 +76,7 @@ TEST_F(Fp8PerToken, SumsLongRowsOfExactCodesToF32Accuracy) {
       const double error = relative_l2(run.values(), expected);
       std::printf("             %-34s K 2880, %3d tokens: relative L2 %.2e\n", name.c_str(),
                   static_cast<int>(tokens), error);
-      EXPECT_LT(error, 4e-3) << name;
+      EXPECT_LT(error, 2.5e-3) << name;
     }
   }
 }
