@@ -1,6 +1,6 @@
 // The kernels that tactics/*.def instantiate, as addresses. Each weight format is compiled in
 // translation units of its own, with MOE4J_INSTANCE_FORMAT (and MOE4J_INSTANCE_PROJECTION):
-// sm80_grouped.cu, sm90_grouped.cu, sm90_narrow.cu and sm80_decode.cu.
+// sm80_grouped.cu, sm90_grouped.cu, sm90_fp8_grouped.cu, sm90_narrow.cu and sm80_decode.cu.
 #pragma once
 
 #include <algorithm>

@@ -1,10 +1,10 @@
 // Programmatic dependent launch: a kernel may start while the one before it in the stream drains.
 //
-// Every kernel of a launch calls wait() before it reads what an earlier kernel wrote, and
-// launch_dependents() only after wait(): so a kernel that has started may read, even before its own
-// wait(), whatever the kernel before the previous one wrote. The exception is the second of two
-// kernels that share a GEMM: it waits at its end, so the next one may start while the first still
-// writes, and reads nothing of either before its own wait().
+// Kernels of a launch call launch_dependents() after wait(). So a kernel that has started may read,
+// even before its own wait(), what the kernel before the previous one wrote; and what the previous
+// one wrote, then fenced, before launch_dependents(): counters, the narrow kernel's pair_row. The
+// second of two kernels that share a GEMM waits at its end: the next may start while the first
+// still writes, and reads nothing of either before its own wait(). All else is read after wait().
 #pragma once
 
 namespace moe4j::cuda {
