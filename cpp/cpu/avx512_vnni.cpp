@@ -11,8 +11,6 @@
 namespace moe4j {
 namespace {
 
-constexpr int kQuads = kChunkK / 4;
-
 /** 2 * E2M1 + kInt8WeightOffset, four times: a shuffle looks within 16 bytes. */
 alignas(64) constexpr uint8_t kOffsetWeights[64] = {
     12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9,  8,  6,  4,  0,  12, 13, 14, 15, 16, 18,

@@ -31,6 +31,7 @@ class Layer {
   /** Tactics valid at this token count, the default first; writes at most `capacity` ids. */
   virtual int32_t tactics(int64_t tokens, int32_t* ids, int32_t capacity) const noexcept = 0;
   virtual Status workspace_bytes(int32_t tactic, int64_t tokens, int64_t* bytes) const noexcept = 0;
+  /** Of one token or more. */
   virtual Status launch(const moe4j_launch_args& args) const noexcept = 0;
 };
 

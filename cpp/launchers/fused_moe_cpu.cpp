@@ -468,7 +468,6 @@ Status launch_on(ThreadPool::Lease& threads, const moe4j_layer_desc& desc,
 Status launch_fused_moe(const moe4j_layer_desc& desc, const PreparedLayer& layer,
                         const CpuTactic& tactic, const moe4j_launch_args& args,
                         ThreadPool& pool) noexcept {
-  if (args.tokens == 0) return Status::ok();
   Status status = Status::ok();
   pool.run_in_turn(args.tokens, [&](ThreadPool::Lease& threads) {
     status = launch_on(threads, desc, layer, tactic, args);

@@ -15,10 +15,6 @@ class [[nodiscard]] Status {
   Status(moe4j_status code, std::string message) : code_(code), message_(std::move(message)) {}
 
   static Status ok() { return {}; }
-  static Status invalid(std::string message) {
-    return {MOE4J_INVALID_ARGUMENT, std::move(message)};
-  }
-  static Status unsupported(std::string message) { return {MOE4J_UNSUPPORTED, std::move(message)}; }
 
   bool is_ok() const { return code_ == MOE4J_OK; }
   moe4j_status code() const { return code_; }

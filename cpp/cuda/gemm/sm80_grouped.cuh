@@ -53,7 +53,6 @@ class StageCursor {
   }
 
   __device__ __forceinline__ bool valid() const { return index_ < schedule_.size(); }
-  __device__ __forceinline__ bool at_tile_begin() const { return stage_ == 0; }
   __device__ __forceinline__ bool at_tile_end() const { return stage_ == stages_ - 1; }
   __device__ __forceinline__ int32_t stage() const { return stage_; }
   __device__ __forceinline__ const Tile& tile() const { return tile_; }

@@ -25,7 +25,7 @@
 // atomic and a search, while the producer copies. They draw late: a tile that waits for its block
 // is one that an idle block could have had. The producer runs ahead into the next tile; consumers
 // find what the tile is beside the ring. The number of tokens of a tile is known only on the
-// device: the kernel holds one main loop for each of Config::kSizes and picks the smallest that
+// device: the kernel holds one main loop for each of Config::Sizes and picks the smallest that
 // fits, so that an expert with 125 tokens costs 128 and not 160. The ring's stages are sized for
 // the largest. The epilogue is common to all sizes: one for each would multiply the code, and the
 // compiler runs out of registers for wgmma (C7512).

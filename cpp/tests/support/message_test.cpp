@@ -10,7 +10,7 @@ namespace {
 Status succeeds_then(const Status& status) {
   MOE4J_RETURN_IF_ERROR(Status::ok());
   MOE4J_RETURN_IF_ERROR(status);
-  return Status::unsupported("reached the end");
+  return {MOE4J_UNSUPPORTED, "reached the end"};
 }
 
 TEST(Message, IsWrittenByPrintfRules) {

@@ -49,7 +49,7 @@ class FakeDevice final : public Device {
     return {MOE4J_DEVICE_ERROR, "fake: a launch failed"};
   }
   Status create_layer(const moe4j_layer_desc&, std::unique_ptr<Layer>*) noexcept override {
-    return Status::unsupported("fake: no layers");
+    return {MOE4J_UNSUPPORTED, "fake: no layers"};
   }
   const char* tactic_name(int32_t) const noexcept override { return nullptr; }
   uint64_t tactic_table_hash() const noexcept override { return 42; }
