@@ -72,6 +72,7 @@ class CudaDevice final : public Device {
 
   Status allocate(int64_t bytes, void** pointer) noexcept override {
     const DeviceGuard guard(context_.index);
+    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     void* memory = nullptr;
     // cudaMalloc aligns to 256 bytes; 0 bytes would give no pointer.
     const cudaError_t error = cudaMalloc(&memory, static_cast<size_t>(std::max<int64_t>(bytes, 1)));
@@ -112,12 +113,14 @@ class CudaDevice final : public Device {
     context_.live_bytes -= bytes;
     --context_.live_allocations;
     const DeviceGuard guard(context_.index);
+    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     return cuda_status(cudaFree(pointer), "freeing memory");
   }
 
   Status copy_to_device(void* destination, const void* source, int64_t bytes,
                         void* stream) noexcept override {
     const DeviceGuard guard(context_.index);
+    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     return cuda_status(cudaMemcpyAsync(destination, source, static_cast<size_t>(bytes),
                                        cudaMemcpyHostToDevice, stream_of(stream)),
                        "copying to the device");
@@ -126,6 +129,7 @@ class CudaDevice final : public Device {
   Status copy_to_host(void* destination, const void* source, int64_t bytes,
                       void* stream) noexcept override {
     const DeviceGuard guard(context_.index);
+    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     MOE4J_RETURN_IF_ERROR(
         cuda_status(cudaMemcpyAsync(destination, source, static_cast<size_t>(bytes),
                                     cudaMemcpyDeviceToHost, stream_of(stream)),
@@ -135,6 +139,7 @@ class CudaDevice final : public Device {
 
   Status synchronize(void* stream) noexcept override {
     const DeviceGuard guard(context_.index);
+    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     return cuda_status(cudaStreamSynchronize(stream_of(stream)), "waiting for the stream");
   }
 
@@ -152,6 +157,7 @@ class CudaDevice final : public Device {
   Status quantize(int32_t format, int64_t rows, int64_t k, int32_t source_dtype, const void* source,
                   float tensor_scale, void* codes, void* scales, void* stream) noexcept override {
     const DeviceGuard guard(context_.index);
+    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     return launch_quantize(stream_of(stream), format, rows, k, source_dtype == MOE4J_BF16, source,
                            tensor_scale, static_cast<uint8_t*>(codes),
                            static_cast<uint8_t*>(scales));
@@ -160,6 +166,7 @@ class CudaDevice final : public Device {
   Status dequantize(int32_t format, int64_t rows, int64_t k, const void* codes, const void* scales,
                     float tensor_scale, float* destination, void* stream) noexcept override {
     const DeviceGuard guard(context_.index);
+    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     return launch_dequantize(stream_of(stream), format, rows, k, static_cast<const uint8_t*>(codes),
                              static_cast<const uint8_t*>(scales), tensor_scale, destination);
   }
@@ -167,6 +174,7 @@ class CudaDevice final : public Device {
   Status swizzle_scales(int64_t rows, int64_t columns, const void* linear, void* swizzled,
                         void* stream) noexcept override {
     const DeviceGuard guard(context_.index);
+    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     return launch_swizzle_scales(stream_of(stream), rows, columns,
                                  static_cast<const uint8_t*>(linear),
                                  static_cast<uint8_t*>(swizzled), true);
@@ -175,6 +183,7 @@ class CudaDevice final : public Device {
   Status unswizzle_scales(int64_t rows, int64_t columns, const void* swizzled, void* linear,
                           void* stream) noexcept override {
     const DeviceGuard guard(context_.index);
+    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     return launch_swizzle_scales(stream_of(stream), rows, columns,
                                  static_cast<const uint8_t*>(swizzled),
                                  static_cast<uint8_t*>(linear), false);
@@ -185,6 +194,7 @@ class CudaDevice final : public Device {
                        const void* weight, int32_t bias_dtype, const void* bias, float* logits,
                        void* stream) noexcept override {
     const DeviceGuard guard(context_.index);
+    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     return launch_router_logits(
         stream_of(stream),
         {tokens, hidden_size, num_experts, hidden_states, hidden_dtype == MOE4J_BF16, weight,
