@@ -1,6 +1,8 @@
 // What a device and its layers share.
 #pragma once
 
+#include <cuda.h>
+
 #include <atomic>
 #include <cstdint>
 
@@ -10,6 +12,7 @@ namespace moe4j::cuda {
 
 struct CudaContext {
   int32_t index = 0;
+  CUcontext primary = nullptr;  // for DeviceGuard
   int32_t multiprocessors = 0;
   int32_t compute_capability = 0;  // 10 * major + minor
   bool dependent_launch =

@@ -27,12 +27,15 @@ class CudaDevice final : public Device {
   explicit CudaDevice(int32_t index) { context_.index = index; }
 
   ~CudaDevice() override {
-    const DeviceGuard guard(context_.index);
+    if (context_.primary == nullptr) return;  // open() failed
+    const DeviceGuard guard(context_.primary);
     context_.graphs.clear();
   }
 
   Status open() {
-    const DeviceGuard guard(context_.index);
+    MOE4J_RETURN_IF_ERROR(
+        cuda_status(primary_context(context_.index, &context_.primary), "choosing the device"));
+    const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     MOE4J_RETURN_IF_ERROR(cuda_status(cudaGetDeviceProperties(&properties_, context_.index),
                                       "asking for the device's properties"));
@@ -71,7 +74,7 @@ class CudaDevice final : public Device {
   }
 
   Status allocate(int64_t bytes, void** pointer) noexcept override {
-    const DeviceGuard guard(context_.index);
+    const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     void* memory = nullptr;
     // cudaMalloc aligns to 256 bytes; 0 bytes would give no pointer.
@@ -112,14 +115,14 @@ class CudaDevice final : public Device {
     }
     context_.live_bytes -= bytes;
     --context_.live_allocations;
-    const DeviceGuard guard(context_.index);
+    const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     return cuda_status(cudaFree(pointer), "freeing memory");
   }
 
   Status copy_to_device(void* destination, const void* source, int64_t bytes,
                         void* stream) noexcept override {
-    const DeviceGuard guard(context_.index);
+    const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     return cuda_status(cudaMemcpyAsync(destination, source, static_cast<size_t>(bytes),
                                        cudaMemcpyHostToDevice, stream_of(stream)),
@@ -128,7 +131,7 @@ class CudaDevice final : public Device {
 
   Status copy_to_host(void* destination, const void* source, int64_t bytes,
                       void* stream) noexcept override {
-    const DeviceGuard guard(context_.index);
+    const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     MOE4J_RETURN_IF_ERROR(
         cuda_status(cudaMemcpyAsync(destination, source, static_cast<size_t>(bytes),
@@ -138,7 +141,7 @@ class CudaDevice final : public Device {
   }
 
   Status synchronize(void* stream) noexcept override {
-    const DeviceGuard guard(context_.index);
+    const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     return cuda_status(cudaStreamSynchronize(stream_of(stream)), "waiting for the stream");
   }
@@ -156,7 +159,7 @@ class CudaDevice final : public Device {
 
   Status quantize(int32_t format, int64_t rows, int64_t k, int32_t source_dtype, const void* source,
                   float tensor_scale, void* codes, void* scales, void* stream) noexcept override {
-    const DeviceGuard guard(context_.index);
+    const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     return launch_quantize(stream_of(stream), format, rows, k, source_dtype == MOE4J_BF16, source,
                            tensor_scale, static_cast<uint8_t*>(codes),
@@ -165,7 +168,7 @@ class CudaDevice final : public Device {
 
   Status dequantize(int32_t format, int64_t rows, int64_t k, const void* codes, const void* scales,
                     float tensor_scale, float* destination, void* stream) noexcept override {
-    const DeviceGuard guard(context_.index);
+    const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     return launch_dequantize(stream_of(stream), format, rows, k, static_cast<const uint8_t*>(codes),
                              static_cast<const uint8_t*>(scales), tensor_scale, destination);
@@ -173,7 +176,7 @@ class CudaDevice final : public Device {
 
   Status swizzle_scales(int64_t rows, int64_t columns, const void* linear, void* swizzled,
                         void* stream) noexcept override {
-    const DeviceGuard guard(context_.index);
+    const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     return launch_swizzle_scales(stream_of(stream), rows, columns,
                                  static_cast<const uint8_t*>(linear),
@@ -182,7 +185,7 @@ class CudaDevice final : public Device {
 
   Status unswizzle_scales(int64_t rows, int64_t columns, const void* swizzled, void* linear,
                           void* stream) noexcept override {
-    const DeviceGuard guard(context_.index);
+    const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     return launch_swizzle_scales(stream_of(stream), rows, columns,
                                  static_cast<const uint8_t*>(swizzled),
@@ -193,7 +196,7 @@ class CudaDevice final : public Device {
                        int32_t hidden_dtype, const void* hidden_states, int32_t weight_dtype,
                        const void* weight, int32_t bias_dtype, const void* bias, float* logits,
                        void* stream) noexcept override {
-    const DeviceGuard guard(context_.index);
+    const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     return launch_router_logits(
         stream_of(stream),

@@ -21,12 +21,12 @@ class CudaLayer final : public Layer {
       context_.live_bytes -= counted_bytes_;
       --context_.live_layers;
     }
-    const DeviceGuard guard(context_.index);
+    const DeviceGuard guard(context_.primary);
     prepared_.reset();
   }
 
   Status create(const moe4j_layer_desc& desc) {
-    const DeviceGuard guard(context_.index);
+    const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     const int32_t experts = desc.local_num_experts + desc.num_fused_shared_experts;
     if (experts > context_.max_experts) {
@@ -48,13 +48,13 @@ class CudaLayer final : public Layer {
   bool sealed() const noexcept override { return prepared_->sealed(); }
 
   Status set_expert(int32_t local_expert, const moe4j_expert_weights& weights) noexcept override {
-    const DeviceGuard guard(context_.index);
+    const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     return prepared_->set_expert(local_expert, weights);
   }
 
   Status seal() noexcept override {
-    const DeviceGuard guard(context_.index);
+    const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
     MOE4J_RETURN_IF_ERROR(prepared_->seal());
     count_bytes();
@@ -100,7 +100,7 @@ class CudaLayer final : public Layer {
                               args.permuted_output);
     }
     if (args.tokens > 0) {
-      const DeviceGuard guard(context_.index);
+      const DeviceGuard guard(context_.primary);
       MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
       MOE4J_RETURN_IF_ERROR(launch_fused_moe(context_, *prepared_, plan_, args));
     }

@@ -1,13 +1,99 @@
 // What a device's calls leave behind: in the calling thread, on other GPUs, in a capture, in
 // memory.
+#include <cudaTypedefs.h>
+
+#include <cstdlib>
+#include <thread>
+
 #include "cuda/fused_moe_cuda.hpp"
 
 namespace moe4j::test {
 namespace {
 
+void check(cudaError_t error) { ASSERT_EQ(error, cudaSuccess) << cudaGetErrorString(error); }
 void check(int32_t status) { ASSERT_EQ(status, MOE4J_OK) << moe4j_last_error(); }
 
-class DeviceCuda : public FusedMoeCuda {};
+/** A function of the driver, which this program is not linked with. */
+template <class Function>
+Function driver(const char* name) {
+  void* found = nullptr;
+  cudaDriverEntryPointQueryResult result;
+  check(cudaGetDriverEntryPointByVersion(name, &found, 12000, cudaEnableDefault, &result));
+  return reinterpret_cast<Function>(found);
+}
+
+CUcontext current_context() {
+  static const auto get = driver<PFN_cuCtxGetCurrent_v4000>("cuCtxGetCurrent");
+  CUcontext context = nullptr;
+  EXPECT_EQ(get(&context), CUDA_SUCCESS);
+  return context;
+}
+
+/** Runs `body` in a thread that has used no GPU. */
+template <class Body>
+void in_fresh_thread(Body body) {
+  std::thread([&] {
+    try {
+      body();
+    } catch (const Error& error) {
+      ADD_FAILURE() << error.what();
+    }
+  }).join();
+}
+
+class DeviceCuda : public FusedMoeCuda {
+ protected:
+  /** Opens a GPU, loads a layer, runs its default tactic, closes all; with moe4j's calls alone. */
+  static void run_layer(int32_t index) {
+    const CUcontext callers = current_context();
+    Random random(41);
+    const RandomLayer drawn =
+        sized_layer(random, MOE4J_FORMAT_MXFP4, MOE4J_FORMAT_BF16, MOE4J_SWIGLU, 256, 128, 8, 2);
+    const RandomInputs inputs(random, drawn, 20);
+    const int64_t elements = 20 * 256;
+    std::vector<double> values;
+    {
+      const Device device = Device::cuda(index);
+      EXPECT_EQ(current_context(), callers) << "after opening";
+      const Layer layer = drawn.load(device);
+      EXPECT_EQ(current_context(), callers) << "after loading a layer";
+      DeviceInputs on_device(device, drawn.desc, inputs.args);
+      EXPECT_EQ(current_context(), callers) << "after allocating and copying";
+      moe4j_launch_args args = on_device.args;
+      args.tactic = layer.tactics(20)[0];
+      args.workspace_bytes = layer.workspace_bytes(args.tactic, 20);
+      const Buffer workspace(device, args.workspace_bytes);
+      const Buffer output(device, elements * 4);
+      args.workspace = workspace.data();
+      args.output = output.data();
+      args.output_dtype = MOE4J_F32;
+      check(moe4j_launch(layer.get(), &args));
+      EXPECT_EQ(current_context(), callers) << "after a launch";
+      std::vector<float> floats(static_cast<size_t>(elements));
+      output.copy_to_host(floats.data(), elements);
+      values.assign(floats.begin(), floats.end());
+    }
+    EXPECT_EQ(current_context(), callers) << "after closing";
+    EXPECT_LT(relative_l2(values, Oracle(drawn).output(inputs.args)), 4e-3);
+  }
+};
+
+TEST_F(DeviceCuda, AThreadWithoutAContextStaysWithout) {
+  in_fresh_thread([] {
+    ASSERT_EQ(current_context(), nullptr);
+    run_layer(0);
+  });
+}
+
+TEST_F(DeviceCuda, AThreadKeepsItsOwnContext) {
+  in_fresh_thread([] {
+    CUcontext own = nullptr;
+    ASSERT_EQ(driver<PFN_cuCtxCreate_v11040>("cuCtxCreate")(&own, nullptr, 0, 0, 0), CUDA_SUCCESS);
+    run_layer(0);
+    EXPECT_EQ(current_context(), own);
+    ASSERT_EQ(driver<PFN_cuCtxDestroy_v4000>("cuCtxDestroy")(own), CUDA_SUCCESS);
+  });
+}
 
 /** A later launch does not answer for it. */
 TEST_F(DeviceCuda, ARefusedCallFailsAlone) {
@@ -34,6 +120,53 @@ TEST_F(DeviceCuda, ARefusedCallFailsAlone) {
         .load(device());
   };
   EXPECT_NO_THROW(another_layer());
+}
+
+/** Needs a process of its own: other tests use GPU 0. */
+class SecondGpuCuda : public DeviceCuda {
+ protected:
+  void SetUp() override {
+    int32_t count = 0;
+    check(moe4j_device_count(MOE4J_CUDA, &count));
+    if (count < 2) GTEST_SKIP() << "NOT TESTED: found " << count << " GPUs, expected two";
+    if (gpu0_is_used()) GTEST_SKIP() << "NOT TESTED: this process used GPU 0 before";
+  }
+
+  static bool gpu0_is_used() {
+    unsigned flags = 0;
+    int active = 0;
+    EXPECT_EQ(driver<PFN_cuDevicePrimaryCtxGetState_v7000>("cuDevicePrimaryCtxGetState")(0, &flags,
+                                                                                         &active),
+              CUDA_SUCCESS);
+    return active != 0;
+  }
+};
+
+TEST_F(SecondGpuCuda, LeavesTheFirstAlone) {
+  in_fresh_thread([] {
+    ASSERT_EQ(current_context(), nullptr);
+    run_layer(1);
+  });
+  EXPECT_FALSE(gpu0_is_used());
+}
+
+/** Nothing of it works any more; above all, it gives no memory of the first. */
+TEST_F(SecondGpuCuda, FailsAfterAKernelsFault) {
+  in_fresh_thread([] {
+    moe4j_device* device = nullptr;
+    check(moe4j_device_open(MOE4J_CUDA, 1, 0, nullptr, &device));
+    void* memory = nullptr;
+    check(moe4j_allocate(device, 4 * 64, &memory));
+    const auto* nowhere = reinterpret_cast<const void*>(uintptr_t{1} << 40);
+    check(moe4j_dequantize(device, MOE4J_FORMAT_MXFP8, 1, 64, nowhere, nowhere, 1,
+                           static_cast<float*>(memory), nullptr));
+    EXPECT_NE(moe4j_synchronize(device, nullptr), MOE4J_OK);
+    void* other = nullptr;
+    EXPECT_NE(moe4j_allocate(device, 1000, &other), MOE4J_OK);
+    EXPECT_NE(moe4j_free(device, memory), MOE4J_OK);
+    check(moe4j_device_close(device));
+  });
+  EXPECT_FALSE(gpu0_is_used());
 }
 
 }  // namespace
