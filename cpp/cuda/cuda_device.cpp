@@ -12,6 +12,7 @@
 #include "cuda/cuda_layer.hpp"
 #include "cuda/device_guard.hpp"
 #include "cuda/kernels.hpp"
+#include "cuda/relaxed_capture.hpp"
 #include "cuda/tactic.hpp"
 #include "launchers/plugin.hpp"
 
@@ -76,6 +77,7 @@ class CudaDevice final : public Device {
   Status allocate(int64_t bytes, void** pointer) noexcept override {
     const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    const RelaxedCapture relaxed;
     void* memory = nullptr;
     // cudaMalloc aligns to 256 bytes; 0 bytes would give no pointer.
     const cudaError_t error = cudaMalloc(&memory, static_cast<size_t>(std::max<int64_t>(bytes, 1)));
@@ -113,10 +115,12 @@ class CudaDevice final : public Device {
       bytes = found->second;
       allocations_.erase(found);
     }
+    // If what follows fails, the device is lost, memory and all, and shall still be closed.
     context_.live_bytes -= bytes;
     --context_.live_allocations;
     const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    const RelaxedCapture relaxed;
     return cuda_status(cudaFree(pointer), "freeing memory");
   }
 
@@ -143,6 +147,7 @@ class CudaDevice final : public Device {
   Status synchronize(void* stream) noexcept override {
     const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    const RelaxedCapture relaxed;
     return cuda_status(cudaStreamSynchronize(stream_of(stream)), "waiting for the stream");
   }
 

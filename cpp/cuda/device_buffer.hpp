@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "cuda/relaxed_capture.hpp"
 #include "support/message.hpp"
 #include "support/status.hpp"
 
@@ -22,6 +23,7 @@ class DeviceBuffer {
   Status allocate(int64_t bytes) noexcept {
     release();
     if (bytes == 0) return Status::ok();
+    const RelaxedCapture relaxed;
     if (cudaMalloc(&data_, static_cast<size_t>(bytes)) != cudaSuccess) {
       cudaGetLastError();
       data_ = nullptr;
@@ -33,7 +35,9 @@ class DeviceBuffer {
   }
 
   void release() noexcept {
-    if (data_ != nullptr) cudaFree(data_);
+    if (data_ == nullptr) return;
+    const RelaxedCapture relaxed;
+    if (cudaFree(data_) != cudaSuccess) cudaGetLastError();  // a lost device, memory and all
     data_ = nullptr;
     bytes_ = 0;
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <new>
 
+#include "cuda/relaxed_capture.hpp"
+
 namespace moe4j::cuda {
 namespace {
 
@@ -14,18 +16,6 @@ bool is_capturing(cudaStream_t stream) {
   cudaGetLastError();  // the launch's to report
   return true;
 }
-
-/** Lets this thread make graphs while another one captures a stream. */
-class RelaxedCapture {
- public:
-  RelaxedCapture() { cudaThreadExchangeStreamCaptureMode(&mode_); }
-  ~RelaxedCapture() { cudaThreadExchangeStreamCaptureMode(&mode_); }
-  RelaxedCapture(const RelaxedCapture&) = delete;
-  RelaxedCapture& operator=(const RelaxedCapture&) = delete;
-
- private:
-  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
-};
 
 Status launch_one_by_one(cudaStream_t stream, bool dependent, Chain& chain) {
   for (int i = 0; i < chain.size(); ++i) {
@@ -82,6 +72,7 @@ struct LaunchGraphs::Graph {
   explicit Graph(cudaStream_t first_stream) : stream(first_stream) {}
 
   ~Graph() {
+    const RelaxedCapture relaxed;
     if (executable != nullptr) cudaGraphExecDestroy(executable);
     if (graph != nullptr) cudaGraphDestroy(graph);
   }

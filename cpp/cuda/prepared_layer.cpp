@@ -5,6 +5,7 @@
 #include <new>
 
 #include "cuda/kernels.hpp"
+#include "cuda/relaxed_capture.hpp"
 #include "formats/bf16.hpp"
 #include "formats/block_format.hpp"
 #include "launchers/activation.hpp"
@@ -77,11 +78,13 @@ Status PreparedLayer::create(const moe4j_layer_desc& desc, bool wants_fp8) noexc
   MOE4J_RETURN_IF_ERROR(down_.allocate(experts() * down_layout_.expert_bytes()));
   MOE4J_RETURN_IF_ERROR(scalars_.allocate(experts() * static_cast<int64_t>(sizeof(ExpertScalars))));
   MOE4J_RETURN_IF_ERROR(surveys_.allocate(kMatrices * sizeof(ScaleSurvey)));
+  const RelaxedCapture relaxed;
   return cuda_status(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking),
                      "creating a stream");
 }
 
 PreparedLayer::~PreparedLayer() {
+  const RelaxedCapture relaxed;
   if (stream_ != nullptr) cudaStreamDestroy(stream_);
 }
 
@@ -146,6 +149,7 @@ Status PreparedLayer::stage(const moe4j_expert_weights& weights, Staged* staged)
 Status PreparedLayer::set_expert(int32_t local_expert,
                                  const moe4j_expert_weights& weights) noexcept {
   const std::lock_guard<std::mutex> lock(mutex_);
+  const RelaxedCapture relaxed;
   if (sealed_)
     return invalid_argument("layer: found a sealed one, expected one still to be filled");
   const int32_t format = desc_.weight_format;
@@ -244,6 +248,7 @@ Status PreparedLayer::set_bias(int32_t expert, const moe4j_matrix& matrix, int32
 Status PreparedLayer::seal() noexcept {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (sealed_) return invalid_argument("layer: found a sealed one, expected one not yet sealed");
+  const RelaxedCapture relaxed;
   for (int32_t e = 0; e < experts(); ++e) {
     if (!is_set_[static_cast<size_t>(e)]) {
       return invalid_argument(

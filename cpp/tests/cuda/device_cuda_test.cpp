@@ -41,6 +41,39 @@ void in_fresh_thread(Body body) {
   }).join();
 }
 
+/** A stream that does not wait for the default stream. */
+class Stream {
+ public:
+  Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
+  ~Stream() { cudaStreamDestroy(stream_); }
+  Stream(const Stream&) = delete;
+  cudaStream_t get() const { return stream_; }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
+/** A stream's capture. */
+class Capture {
+ public:
+  explicit Capture(cudaStreamCaptureMode mode) { check(cudaStreamBeginCapture(stream(), mode)); }
+  cudaStream_t stream() const { return stream_.get(); }
+
+  /** Ends it, which fails where a call spoiled it; how many nodes the graph has. */
+  size_t end() {
+    cudaGraph_t graph = nullptr;
+    size_t nodes = 0;
+    check(cudaStreamEndCapture(stream(), &graph));
+    if (graph == nullptr) return nodes;
+    check(cudaGraphGetNodes(graph, nullptr, &nodes));
+    check(cudaGraphDestroy(graph));
+    return nodes;
+  }
+
+ private:
+  Stream stream_;
+};
+
 class DeviceCuda : public FusedMoeCuda {
  protected:
   /** Opens a GPU, loads a layer, runs its default tactic, closes all; with moe4j's calls alone. */
@@ -120,6 +153,58 @@ TEST_F(DeviceCuda, ARefusedCallFailsAlone) {
         .load(device());
   };
   EXPECT_NO_THROW(another_layer());
+}
+
+TEST_F(DeviceCuda, ACaptureForbidsOthersNothing) {
+  const moe4j_device_counters before = device().counters();
+  Capture capture(cudaStreamCaptureModeGlobal);
+  const Stream stream;
+  in_fresh_thread([&] {
+    void* memory = nullptr;
+    EXPECT_EQ(moe4j_allocate(device().get(), 1000, &memory), MOE4J_OK) << moe4j_last_error();
+    EXPECT_EQ(moe4j_free(device().get(), memory), MOE4J_OK) << moe4j_last_error();
+    Random random(43);
+    for (const int32_t activations : {MOE4J_FORMAT_BF16, MOE4J_FORMAT_FP8_PER_TOKEN}) {
+      const RandomLayer drawn =
+          sized_layer(random, MOE4J_FORMAT_MXFP4, activations, MOE4J_SWIGLU, 256, 128, 4, 2);
+      EXPECT_NO_THROW(drawn.load(device())) << "activation format " << activations;
+    }
+    int host = 1;
+    const Buffer buffer(device(), 4);
+    EXPECT_EQ(moe4j_copy_to_device(device().get(), buffer.data(), &host, 4, stream.get()), MOE4J_OK)
+        << moe4j_last_error();
+    EXPECT_EQ(moe4j_copy_to_host(device().get(), &host, buffer.data(), 4, stream.get()), MOE4J_OK)
+        << moe4j_last_error();
+  });
+  EXPECT_EQ(capture.end(), 0u);
+  EXPECT_EQ(device().counters().live_bytes, before.live_bytes);
+  EXPECT_EQ(device().counters().live_allocations, before.live_allocations);
+}
+
+/** As where a tensor or a layer is closed between two launches that are being captured. */
+TEST_F(DeviceCuda, WhatIsFreedDuringACaptureIsFreed) {
+  constexpr int64_t kBytes = int64_t{1} << 30;
+  const auto free_memory = [] {
+    size_t free = 0;
+    size_t total = 0;
+    check(cudaMemGetInfo(&free, &total));
+    return static_cast<int64_t>(free);
+  };
+  for (const auto mode : {cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal}) {
+    void* memory = nullptr;
+    check(moe4j_allocate(device().get(), kBytes, &memory));
+    moe4j_layer_desc desc = default_layer_desc();
+    desc.hidden_size = desc.intermediate_size = 4096;
+    desc.num_experts = desc.local_num_experts = 10;  // 1 GB
+    desc.top_k = 1;
+    auto layer = std::make_unique<Layer>(device(), desc);
+    const int64_t held = free_memory();
+    Capture capture(mode);
+    EXPECT_EQ(moe4j_free(device().get(), memory), MOE4J_OK) << moe4j_last_error();
+    layer.reset();
+    EXPECT_EQ(capture.end(), 0u);
+    EXPECT_GT(free_memory(), held + kBytes * 3 / 2);
+  }
 }
 
 /** Needs a process of its own: other tests use GPU 0. */
