@@ -23,6 +23,16 @@ constexpr int32_t kMinComputeCapability = 80;  // mma.sync of BF16, cp.async
 
 cudaStream_t stream_of(void* stream) { return static_cast<cudaStream_t>(stream); }
 
+/** A graph would use the host's memory at each replay, when it may be anybody's. */
+Status refuse_capture(void* stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  MOE4J_RETURN_IF_ERROR(cuda_status(cudaStreamIsCapturing(stream_of(stream), &status),
+                                    "asking whether the stream is being captured"));
+  if (status == cudaStreamCaptureStatusNone) return Status::ok();
+  return invalid_argument(
+      "stream: found one that is being captured, expected another for a copy of host memory");
+}
+
 class CudaDevice final : public Device {
  public:
   explicit CudaDevice(int32_t index) { context_.index = index; }
@@ -128,6 +138,7 @@ class CudaDevice final : public Device {
                         void* stream) noexcept override {
     const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    MOE4J_RETURN_IF_ERROR(refuse_capture(stream));
     return cuda_status(cudaMemcpyAsync(destination, source, static_cast<size_t>(bytes),
                                        cudaMemcpyHostToDevice, stream_of(stream)),
                        "copying to the device");
@@ -137,6 +148,7 @@ class CudaDevice final : public Device {
                       void* stream) noexcept override {
     const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    MOE4J_RETURN_IF_ERROR(refuse_capture(stream));
     MOE4J_RETURN_IF_ERROR(
         cuda_status(cudaMemcpyAsync(destination, source, static_cast<size_t>(bytes),
                                     cudaMemcpyDeviceToHost, stream_of(stream)),

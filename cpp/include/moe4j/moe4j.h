@@ -299,11 +299,13 @@ MOE4J_API int32_t moe4j_allocate(moe4j_device* device, int64_t bytes, void** poi
 MOE4J_API int32_t moe4j_free(moe4j_device* device, void* pointer);
 
 /** Copies host memory into device memory, on a CUDA device in the order of `stream`. On return the
- *  source may be changed or freed, unless it is pinned: that is read when the stream reaches it. */
+ *  source may be changed or freed, unless it is pinned: that is read when the stream reaches it. A
+ *  stream that is being captured is refused: a graph would read the source at each replay. */
 MOE4J_API int32_t moe4j_copy_to_device(moe4j_device* device, void* destination, const void* source,
                                        int64_t bytes, void* stream);
 
-/** Copies device memory to the host and waits until it is there. */
+/** Copies device memory to the host and waits until it is there. A stream that is being captured is
+ *  refused. */
 MOE4J_API int32_t moe4j_copy_to_host(moe4j_device* device, void* destination, const void* source,
                                      int64_t bytes, void* stream);
 

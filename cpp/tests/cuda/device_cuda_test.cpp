@@ -207,6 +207,20 @@ TEST_F(DeviceCuda, WhatIsFreedDuringACaptureIsFreed) {
   }
 }
 
+/** A replay would read or write host memory that is no longer the call's. */
+TEST_F(DeviceCuda, HostMemoryIsNotCopiedByAGraph) {
+  int host = 1;
+  const Buffer buffer(device(), &host, 1);
+  Capture capture(cudaStreamCaptureModeThreadLocal);
+  EXPECT_EQ(moe4j_copy_to_device(device().get(), buffer.data(), &host, 4, capture.stream()),
+            MOE4J_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(moe4j_last_error()).find("stream"), std::string::npos);
+  EXPECT_EQ(moe4j_copy_to_host(device().get(), &host, buffer.data(), 4, capture.stream()),
+            MOE4J_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(moe4j_last_error()).find("stream"), std::string::npos);
+  EXPECT_EQ(capture.end(), 0u);
+}
+
 /** Needs a process of its own: other tests use GPU 0. */
 class SecondGpuCuda : public DeviceCuda {
  protected:

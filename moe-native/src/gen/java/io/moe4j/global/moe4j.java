@@ -222,11 +222,13 @@ public static native int moe4j_allocate(moe4j_device device, @Cast("int64_t") lo
 public static native int moe4j_free(moe4j_device device, Pointer pointer);
 
 /** Copies host memory into device memory, on a CUDA device in the order of {@code stream}. On return the
- *  source may be changed or freed, unless it is pinned: that is read when the stream reaches it. */
+ *  source may be changed or freed, unless it is pinned: that is read when the stream reaches it. A
+ *  stream that is being captured is refused: a graph would read the source at each replay. */
 public static native int moe4j_copy_to_device(moe4j_device device, Pointer destination, @Const Pointer source,
                                        @Cast("int64_t") long bytes, Pointer stream);
 
-/** Copies device memory to the host and waits until it is there. */
+/** Copies device memory to the host and waits until it is there. A stream that is being captured is
+ *  refused. */
 public static native int moe4j_copy_to_host(moe4j_device device, Pointer destination, @Const Pointer source,
                                      @Cast("int64_t") long bytes, Pointer stream);
 
