@@ -7,6 +7,7 @@ import io.moe4j.DeviceMemoryException;
 import io.moe4j.spi.BackendGraph;
 import io.moe4j.spi.BackendStreams;
 import java.util.function.IntSupplier;
+import org.bytedeco.cuda.cudart.CUctx_st;
 import org.bytedeco.cuda.cudart.CUevent_st;
 import org.bytedeco.cuda.cudart.CUgraphExec_st;
 import org.bytedeco.cuda.cudart.CUgraph_st;
@@ -21,10 +22,15 @@ import org.bytedeco.javacpp.SizeTPointer;
  * use the device's primary context, and streams are the driver's.
  */
 final class CudaStreams implements BackendStreams {
+  /** What a thread had before the call under way: no object a call. */
+  private static final ThreadLocal<CUctx_st> CALLERS = ThreadLocal.withInitial(CUctx_st::new);
+
   private final int device;
+  private final CUctx_st primary = new CUctx_st(); // the context that the runtime uses there
 
   CudaStreams(int device) {
     this.device = device;
+    check(cudart.cuDevicePrimaryCtxRetain(primary, device), "choosing the device");
   }
 
   // ---- streams
@@ -39,14 +45,14 @@ final class CudaStreams implements BackendStreams {
   }
 
   @Override
-  @SuppressWarnings("CheckReturnValue") // nothing can be done about it, nor does it happen
   public void destroyStream(long stream) {
-    cudart.cudaStreamDestroy(stream(stream));
+    destroy(() -> cudart.cudaStreamDestroy(stream(stream)));
   }
 
   @Override
   public void waitFor(long stream, long event) {
-    check(cudart.cudaStreamWaitEvent(stream(stream), event(event)), "letting a stream wait");
+    onDevice(
+        () -> cudart.cudaStreamWaitEvent(stream(stream), event(event)), "letting a stream wait");
   }
 
   // ---- events
@@ -59,9 +65,8 @@ final class CudaStreams implements BackendStreams {
   }
 
   @Override
-  @SuppressWarnings("CheckReturnValue") // as above
   public void destroyEvent(long event) {
-    cudart.cudaEventDestroy(event(event));
+    destroy(() -> cudart.cudaEventDestroy(event(event)));
   }
 
   @Override
@@ -71,24 +76,26 @@ final class CudaStreams implements BackendStreams {
 
   @Override
   public boolean isComplete(long event) {
-    int error = cudart.cudaEventQuery(event(event));
-    if (error == cudart.cudaErrorNotReady) {
-      return false;
-    }
-    check(error, "asking for an event");
-    return true;
+    int[] error = new int[1];
+    onDevice(
+        () -> {
+          error[0] = cudart.cudaEventQuery(event(event));
+          return error[0] == cudart.cudaErrorNotReady ? cudart.cudaSuccess : error[0];
+        },
+        "asking for an event");
+    return error[0] == cudart.cudaSuccess;
   }
 
   @Override
   public void await(long event) {
-    check(cudart.cudaEventSynchronize(event(event)), "waiting for an event");
+    onDevice(() -> cudart.cudaEventSynchronize(event(event)), "waiting for an event");
   }
 
   @Override
   public double nanosecondsBetween(long begin, long end) {
     float[] milliseconds = new float[1];
-    check(
-        cudart.cudaEventElapsedTime(milliseconds, event(begin), event(end)),
+    onDevice(
+        () -> cudart.cudaEventElapsedTime(milliseconds, event(begin), event(end)),
         "asking for the time between two events");
     return 1e6 * milliseconds[0];
   }
@@ -98,50 +105,52 @@ final class CudaStreams implements BackendStreams {
   @Override
   public void beginCapture(long stream) {
     // Other threads may allocate meanwhile: their calls have nothing to do with this stream.
-    check(
-        cudart.cudaStreamBeginCapture(stream(stream), cudart.cudaStreamCaptureModeThreadLocal),
+    onDevice(
+        () ->
+            cudart.cudaStreamBeginCapture(stream(stream), cudart.cudaStreamCaptureModeThreadLocal),
         "beginning a capture");
   }
 
   @Override
   public BackendGraph endCapture(long stream) {
     CUgraph_st graph = new CUgraph_st();
-    check(cudart.cudaStreamEndCapture(stream(stream), graph), "ending a capture");
+    onDevice(() -> cudart.cudaStreamEndCapture(stream(stream), graph), "ending a capture");
     try {
       SizeTPointer size = new SizeTPointer(1);
-      check(cudart.cudaGraphGetNodes(graph, null, size), "counting the nodes of a graph");
+      onDevice(() -> cudart.cudaGraphGetNodes(graph, null, size), "counting the nodes of a graph");
       CUgraphExec_st executable = new CUgraphExec_st();
       onDevice(() -> cudart.cudaGraphInstantiate(executable, graph, 0), "instantiating a graph");
       return new Graph(executable, size.get());
     } finally {
-      destroy(graph);
+      destroy(() -> cudart.cudaGraphDestroy(graph));
     }
   }
 
   @Override
   public void abandonCapture(long stream) {
     CUgraph_st graph = new CUgraph_st();
-    // A capture that failed gives an error and no graph.
-    if (cudart.cudaStreamEndCapture(stream(stream), graph) == cudart.cudaSuccess) {
-      destroy(graph);
-    } else {
-      clearError();
-    }
-  }
-
-  @SuppressWarnings("CheckReturnValue") // as above
-  private static void destroy(CUgraph_st graph) {
-    cudart.cudaGraphDestroy(graph);
+    onDevice(
+        () -> {
+          // A capture that failed gives an error and no graph.
+          if (cudart.cudaStreamEndCapture(stream(stream), graph) == cudart.cudaSuccess) {
+            return cudart.cudaGraphDestroy(graph);
+          }
+          clearError();
+          return cudart.cudaSuccess;
+        },
+        "abandoning a capture");
   }
 
   private final class Graph implements BackendGraph {
     private final CUgraphExec_st executable;
     private final long size;
     private CUstream_st stream = new CUstream_st();
+    private final IntSupplier launch;
 
     Graph(CUgraphExec_st executable, long size) {
       this.executable = executable;
       this.size = size;
+      launch = () -> cudart.cudaGraphLaunch(executable, stream);
     }
 
     @Override
@@ -155,18 +164,12 @@ final class CudaStreams implements BackendStreams {
       if (stream.address() != handle) {
         stream = stream(handle);
       }
-      // NULL is the default stream of whichever device is current.
-      if (handle == 0) {
-        onDevice(() -> cudart.cudaGraphLaunch(executable, stream), "replaying a graph");
-      } else {
-        check(cudart.cudaGraphLaunch(executable, stream), "replaying a graph");
-      }
+      onDevice(launch, "replaying a graph");
     }
 
     @Override
-    @SuppressWarnings("CheckReturnValue") // as above
     public void close() {
-      cudart.cudaGraphExecDestroy(executable);
+      destroy(() -> cudart.cudaGraphExecDestroy(executable));
     }
   }
 
@@ -181,22 +184,36 @@ final class CudaStreams implements BackendStreams {
     return new CUevent_st(Address.of(handle));
   }
 
-  /** Runs a call of the runtime with the device current, and puts the caller's choice back. */
+  /**
+   * Runs a call of the runtime with the device current, and puts back what the thread had: a
+   * context of the driver, or none. The runtime calls none device 0; to choose that afterwards
+   * would make a context on a GPU that nobody asked for.
+   */
   private void onDevice(IntSupplier call, String what) {
-    int[] previous = new int[1];
-    check(cudart.cudaGetDevice(previous), what);
-    if (previous[0] == device) {
+    CUctx_st callers = CALLERS.get();
+    check(cudart.cuCtxGetCurrent(callers), what);
+    if (callers.address() == primary.address()) {
       check(call.getAsInt(), what);
       return;
     }
-    check(cudart.cudaSetDevice(device), what);
+    check(cudart.cuCtxSetCurrent(primary), what);
     try {
       check(call.getAsInt(), what);
     } finally {
-      check(cudart.cudaSetDevice(previous[0]), what);
+      check(cudart.cuCtxSetCurrent(callers), what);
     }
   }
 
+  /** Nothing can be done about an error, nor does it happen but on a lost device. */
+  private void destroy(IntSupplier call) {
+    try {
+      onDevice(call, "destroying");
+    } catch (DeviceException | DeviceMemoryException e) {
+      // What is being closed is gone either way.
+    }
+  }
+
+  /** An error of the runtime or of the driver, which number them alike. */
   private void check(int error, String what) {
     if (error == cudart.cudaSuccess) {
       return;

@@ -2,10 +2,15 @@ package io.moe4j.tests.gpu;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.moe4j.BorrowedTensor;
+import io.moe4j.CudaEvent;
+import io.moe4j.CudaStream;
 import io.moe4j.DType;
 import io.moe4j.HiddenStates;
+import io.moe4j.InvalidArgumentException;
 import io.moe4j.MoeCall;
 import io.moe4j.MoeDevice;
 import io.moe4j.MoeLayer;
@@ -23,6 +28,7 @@ import io.moe4j.tests.fixtures.TestDevice;
 import io.moe4j.tests.fixtures.TestLayer;
 import java.util.ArrayList;
 import java.util.List;
+import org.bytedeco.cuda.cudart.CUctx_st;
 import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.global.cudart;
 import org.bytedeco.javacpp.BytePointer;
@@ -81,6 +87,40 @@ class BorrowedMemoryTest {
       assertEquals(allocated, device.counters().liveBytes());
       assertEquals(0, cudart.cudaStreamDestroy(server));
     }
+  }
+
+  /** Whatever it runs on the device: it has chosen none, and shall not find one chosen. */
+  @Test
+  void aThreadWithoutAContextStaysWithout() throws InterruptedException {
+    List<Throwable> failures = new ArrayList<>();
+    Thread thread =
+        new Thread(
+            () -> {
+              assertNoContext();
+              try (MoeDevice device = TestDevice.open();
+                  CudaStream stream = device.newStream();
+                  CudaEvent event = device.newEvent()) {
+                assertNoContext();
+                event.record(stream);
+                stream.waitFor(event);
+                event.synchronize();
+                assertTrue(event.isComplete());
+                assertNoContext();
+                assertThrows(InvalidArgumentException.class, () -> stream.capture(() -> {}));
+                assertNoContext();
+              }
+              assertNoContext();
+            });
+    thread.setUncaughtExceptionHandler((of, failure) -> failures.add(failure));
+    thread.start();
+    thread.join();
+    assertEquals(List.of(), failures);
+  }
+
+  private static void assertNoContext() {
+    CUctx_st context = new CUctx_st();
+    assertEquals(0, cudart.cuCtxGetCurrent(context));
+    assertEquals(0, context.address());
   }
 
   private Tensor borrowCopy(MoeDevice device, Tensor source) {
