@@ -46,7 +46,7 @@ class DeviceSoakTest {
   private static final Duration WARM_UP = SOAK.dividedBy(20);
 
   /** How long other processes may outlast the soak. */
-  private static final Duration OTHERS = Duration.ofMinutes(2);
+  private static final Duration OTHERS = Duration.ofMinutes(5);
 
   /** The driver takes memory in pieces of 2 MiB. */
   private static final long PIECE = 2 << 20;
