@@ -101,7 +101,7 @@ void list_outputs(const moe4j_layer_desc& desc, const moe4j_launch_args& args,
     tensors->unused("expert_weights", args.expert_weights, reason);
     tensors->unused("expanded_to_permuted", args.expanded_to_permuted, reason);
   } else {
-    const int64_t expanded = args.tokens * (desc.top_k + desc.num_fused_shared_experts);
+    const int64_t expanded = args.tokens * slots_per_token(desc);
     tensors->unused("output", args.output, "if do_finalize is 0");
     tensors->unused("addend", args.addend, "if do_finalize is 0");
     tensors->writes("permuted_output", args.permuted_output, expanded * desc.hidden_size,

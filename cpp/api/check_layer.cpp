@@ -7,6 +7,7 @@
 #include "api/dtypes.hpp"
 #include "formats/block_format.hpp"
 #include "launchers/activation.hpp"
+#include "launchers/permutation.hpp"
 #include "routing/routing_methods.hpp"
 #include "support/limits.hpp"
 #include "support/message.hpp"
@@ -156,7 +157,7 @@ Status check_layer_desc(const moe4j_layer_desc& desc) noexcept {
 
 Status check_expert(const moe4j_layer_desc& desc, int32_t local_expert,
                     const moe4j_expert_weights& weights) noexcept {
-  const int32_t count = desc.local_num_experts + desc.num_fused_shared_experts;
+  const int32_t count = num_held_experts(desc);
   MOE4J_RETURN_IF_ERROR(check_range("local_expert", local_expert, 0, count - 1));
 
   const int32_t h = desc.hidden_size;

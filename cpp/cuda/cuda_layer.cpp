@@ -8,6 +8,7 @@
 #include "cuda/launch.hpp"
 #include "cuda/prepared_layer.hpp"
 #include "launchers/fused_moe_cuda.hpp"
+#include "launchers/permutation.hpp"
 
 namespace moe4j::cuda {
 namespace {
@@ -28,7 +29,7 @@ class CudaLayer final : public Layer {
   Status create(const moe4j_layer_desc& desc) {
     const DeviceGuard guard(context_.primary);
     MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
-    const int32_t experts = desc.local_num_experts + desc.num_fused_shared_experts;
+    const int32_t experts = num_held_experts(desc);
     if (experts > context_.max_experts) {
       return failure(MOE4J_UNSUPPORTED,
                      "local_num_experts + num_fused_shared_experts: found %d, expected at most %d "
@@ -137,7 +138,7 @@ class CudaLayer final : public Layer {
           id, tactic(id).name, static_cast<long long>(tokens));
     }
     // Kernels count rows in 32 bits.
-    const int64_t slots = desc().top_k + desc().num_fused_shared_experts;
+    const int64_t slots = slots_per_token(desc());
     if (tokens > std::numeric_limits<int32_t>::max() / slots) {
       return invalid_argument("tokens: found %lld, expected fewer than 2^31 / %lld",
                               static_cast<long long>(tokens), static_cast<long long>(slots));

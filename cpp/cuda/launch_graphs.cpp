@@ -1,6 +1,5 @@
 #include "cuda/launch_graphs.hpp"
 
-#include <algorithm>
 #include <new>
 
 #include "cuda/relaxed_capture.hpp"

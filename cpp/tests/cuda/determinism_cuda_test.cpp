@@ -5,24 +5,11 @@
 #include <string>
 #include <thread>
 
+#include "cuda/cuda_stream.hpp"
 #include "cuda/fused_moe_cuda.hpp"
 
 namespace moe4j::test {
 namespace {
-
-void check(cudaError_t error) { ASSERT_EQ(error, cudaSuccess) << cudaGetErrorString(error); }
-
-/** A stream that does not wait for the default stream. */
-class Stream {
- public:
-  Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
-  ~Stream() { cudaStreamDestroy(stream_); }
-  Stream(const Stream&) = delete;
-  cudaStream_t get() const { return stream_; }
-
- private:
-  cudaStream_t stream_ = nullptr;
-};
 
 /** One launch as a graph, with the run's tensors. */
 class CapturedLaunch {

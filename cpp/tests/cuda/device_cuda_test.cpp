@@ -5,12 +5,13 @@
 #include <cstdlib>
 #include <thread>
 
+#include "cuda/cuda_stream.hpp"
 #include "cuda/fused_moe_cuda.hpp"
 
 namespace moe4j::test {
 namespace {
 
-void check(cudaError_t error) { ASSERT_EQ(error, cudaSuccess) << cudaGetErrorString(error); }
+using test::check;  // of the runtime's errors
 void check(int32_t status) { ASSERT_EQ(status, MOE4J_OK) << moe4j_last_error(); }
 
 /** A function of the driver, which this program is not linked with. */
@@ -40,18 +41,6 @@ void in_fresh_thread(Body body) {
     }
   }).join();
 }
-
-/** A stream that does not wait for the default stream. */
-class Stream {
- public:
-  Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
-  ~Stream() { cudaStreamDestroy(stream_); }
-  Stream(const Stream&) = delete;
-  cudaStream_t get() const { return stream_; }
-
- private:
-  cudaStream_t stream_ = nullptr;
-};
 
 /** A stream's capture. */
 class Capture {
