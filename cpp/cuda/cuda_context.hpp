@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 
 #include "cuda/launch_graphs.hpp"
 
@@ -15,10 +16,8 @@ struct CudaContext {
   CUcontext primary = nullptr;  // for DeviceGuard
   int32_t multiprocessors = 0;
   int32_t compute_capability = 0;  // 10 * major + minor
-  bool dependent_launch =
-      false;                // the kernels that run here wait for their predecessors themselves
   int32_t max_experts = 0;  // of a layer, shared ones included: what the permutation can hold
-  LaunchGraphs graphs;
+  std::optional<LaunchGraphs> graphs;  // of an open device
   std::atomic<int64_t> live_bytes{0};
   std::atomic<int64_t> live_allocations{0};
   std::atomic<int64_t> live_layers{0};

@@ -40,7 +40,7 @@ class CudaDevice final : public Device {
   ~CudaDevice() override {
     if (context_.primary == nullptr) return;  // open() failed
     const DeviceGuard guard(context_.primary);
-    context_.graphs.clear();
+    context_.graphs.reset();
   }
 
   Status open() {
@@ -59,7 +59,7 @@ class CudaDevice final : public Device {
     }
     int32_t architecture = 0;
     MOE4J_RETURN_IF_ERROR(kernel_architecture(&architecture));
-    context_.dependent_launch = architecture >= 90;
+    context_.graphs.emplace(architecture >= 90);  // Hopper's kernels wait themselves
     return prepare_permute(&context_.max_experts);
   }
 

@@ -1,6 +1,8 @@
 #include "cuda/launch_graphs.hpp"
 
+#include <algorithm>
 #include <new>
+#include <utility>
 
 #include "cuda/relaxed_capture.hpp"
 
@@ -62,14 +64,17 @@ struct LaunchGraphs::Graph {
     cudaGraphNode_t handle;
   };
 
-  cudaStream_t stream;  // that launches it; of LaunchGraphs' mutex
+  // Of LaunchGraphs' mutex:
+  cudaStream_t stream = nullptr;  // that it is for
+  uint64_t last_launch = 0;
+
   std::vector<Node> nodes;
   std::mutex mutex;  // from setting arguments to the launch
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
 
-  explicit Graph(cudaStream_t first_stream) : stream(first_stream) {}
-
+  Graph() = default;
+  /** What of it is still running runs to its end. */
   ~Graph() {
     const RelaxedCapture relaxed;
     if (executable != nullptr) cudaGraphExecDestroy(executable);
@@ -132,40 +137,56 @@ struct LaunchGraphs::Graph {
   }
 };
 
-LaunchGraphs::LaunchGraphs() = default;
+LaunchGraphs::LaunchGraphs(bool dependent) : dependent_(dependent) {}
 LaunchGraphs::~LaunchGraphs() = default;
 
-void LaunchGraphs::clear() noexcept { graphs_.clear(); }
-
-LaunchGraphs::Graph* LaunchGraphs::find_or_make(cudaStream_t stream, bool dependent, Chain& chain) {
+size_t LaunchGraphs::size() const {
   const std::lock_guard<std::mutex> lock(mutex_);
-  Graph* other = nullptr;  // the same on another stream
-  for (const auto& graph : graphs_) {
-    if (!graph->is_of(chain)) continue;
-    if (graph->stream == stream) return graph.get();
-    other = graph.get();
-  }
-  if (graphs_.size() == kMostGraphs) return other;
-  auto made = std::make_unique<Graph>(stream);
-  if (made->make(dependent, chain) != cudaSuccess) {
-    cudaGetLastError();
-    return nullptr;
-  }
-  graphs_.push_back(std::move(made));
-  return graphs_.back().get();
+  return graphs_.size();
 }
 
-Status LaunchGraphs::launch(cudaStream_t stream, bool dependent, Chain& chain) noexcept {
+std::shared_ptr<LaunchGraphs::Graph> LaunchGraphs::graph_for(cudaStream_t stream, Chain& chain) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  ++launches_;
+  const auto use = [&](auto place) {
+    std::rotate(graphs_.begin(), place, place + 1);
+    graphs_.front()->stream = stream;
+    graphs_.front()->last_launch = launches_;
+    return graphs_.front();
+  };
+  const auto own = std::find_if(graphs_.begin(), graphs_.end(), [&](const auto& graph) {
+    return graph->stream == stream && graph->is_of(chain);
+  });
+  if (own != graphs_.end()) return use(own);
+  const bool full = graphs_.size() == kMostGraphs;
+  if (!full ||
+      (!graphs_.back()->is_of(chain) && launches_ - graphs_.back()->last_launch > kIdleLaunches)) {
+    auto made = std::make_shared<Graph>();
+    if (made->make(dependent_, chain) != cudaSuccess) {
+      cudaGetLastError();
+      return nullptr;
+    }
+    if (full) graphs_.pop_back();
+    graphs_.push_back(std::move(made));
+    return use(graphs_.end() - 1);
+  }
+  for (auto place = graphs_.end(); place != graphs_.begin();) {
+    if ((*--place)->is_of(chain)) return use(place);
+  }
+  return nullptr;
+}
+
+Status LaunchGraphs::launch(cudaStream_t stream, Chain& chain) noexcept {
   if (chain.size() > 1 && !is_capturing(stream)) {
-    Graph* graph = nullptr;
+    std::shared_ptr<Graph> graph;  // another thread may give its place away meanwhile
     try {
-      graph = find_or_make(stream, dependent, chain);
+      graph = graph_for(stream, chain);
     } catch (const std::bad_alloc&) {
       graph = nullptr;
     }
     if (graph != nullptr) return graph->launch(stream, chain);
   }
-  return launch_one_by_one(stream, dependent, chain);
+  return launch_one_by_one(stream, dependent_, chain);
 }
 
 }  // namespace moe4j::cuda

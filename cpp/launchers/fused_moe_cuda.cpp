@@ -165,8 +165,7 @@ class FusedMoe {
       if (args_.do_finalize != 0) finalize();
     }
     export_routing();
-    return context_.graphs.launch(static_cast<cudaStream_t>(args_.stream),
-                                  context_.dependent_launch, chain_);
+    return context_.graphs->launch(static_cast<cudaStream_t>(args_.stream), chain_);
   }
 
  private:
