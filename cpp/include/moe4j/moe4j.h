@@ -365,8 +365,8 @@ MOE4J_API int32_t moe4j_workspace_bytes(const moe4j_layer* layer, int32_t tactic
  * Runs the layer. Never waits for a CUDA device, and gives the same bits for the same arguments.
  * Allocates nothing but, on CUDA, a graph when a stream gets kernels in this order for the first
  * time: 0.1 ms and some 130 KB. The device keeps up to 64 of them. On the CPU, NaN logits, expert
- * ids out of [0, E) and experts chosen twice by one token are refused; on CUDA such slots contribute
- * nothing.
+ * ids out of [0, E) and experts chosen twice by one token are refused; on CUDA such slots
+ * contribute nothing.
  */
 MOE4J_API int32_t moe4j_launch(const moe4j_layer* layer, const moe4j_launch_args* args);
 

@@ -302,8 +302,8 @@ public static native int moe4j_workspace_bytes(@Const moe4j_layer layer, int tac
  * Runs the layer. Never waits for a CUDA device, and gives the same bits for the same arguments.
  * Allocates nothing but, on CUDA, a graph when a stream gets kernels in this order for the first
  * time: 0.1 ms and some 130 KB. The device keeps up to 64 of them. On the CPU, NaN logits, expert
- * ids out of [0, E) and experts chosen twice by one token are refused; on CUDA such slots contribute
- * nothing.
+ * ids out of [0, E) and experts chosen twice by one token are refused; on CUDA such slots
+ * contribute nothing.
  */
 public static native int moe4j_launch(@Const moe4j_layer layer, @Const moe4j_launch_args args);
 
