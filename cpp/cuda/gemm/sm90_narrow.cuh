@@ -299,7 +299,7 @@ __device__ __forceinline__ void narrow_copy_tokens(const NarrowLayer& layer,
     } else {  // a lane copies its block of 64 K of all rows
       if (lane == 0) wait_for_count(layer.stored + tile.expert, next.needs);
       __syncwarp();
-      fence_proxy_async();
+      fence_proxy_async_global();
       const TiledRows& tokens = layer.down.tokens;
       const int64_t block_stride = tokens.capacity * 128;
       const uint8_t* source =
@@ -325,7 +325,7 @@ __device__ __forceinline__ void narrow_announce(int32_t* stored,
     mbarrier_wait_idly(ring.stored(at.stage), at.parity);
     const int32_t expert = ring.announced[at.stage];
     if (expert < 0) break;
-    fence_proxy_async();  // h is read by bulk copies
+    fence_proxy_async_global();  // h is read by bulk copies
     count_release(stored + expert);
     mbarrier_arrive(ring.counted(at.stage));
     at.advance();

@@ -18,9 +18,13 @@ __device__ __forceinline__ void wait_for_count(const int32_t* counter, int32_t c
   } while (seen < count);
 }
 
-/** Orders this thread's accesses before and after, if one kind is the copy engine's. */
-__device__ __forceinline__ void fence_proxy_async() {
-  asm volatile("fence.proxy.async;" ::: "memory");
+/**
+ * Orders this thread's accesses to global memory, before and after, of which one kind is the copy
+ * engine's.
+ * Without `.global` it is a MEMBAR.ALL.GPU as well, for the sake of shared memory.
+ */
+__device__ __forceinline__ void fence_proxy_async_global() {
+  asm volatile("fence.proxy.async.global;" ::: "memory");
 }
 
 }  // namespace moe4j::cuda
