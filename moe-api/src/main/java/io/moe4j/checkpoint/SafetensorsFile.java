@@ -1,6 +1,8 @@
 package io.moe4j.checkpoint;
 
+import com.google.common.base.Throwables;
 import com.google.common.io.ByteStreams;
+import com.google.common.util.concurrent.Uninterruptibles;
 import io.moe4j.ClosedException;
 import java.io.IOException;
 import java.io.InputStream;
@@ -17,6 +19,8 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 
 /**
@@ -75,7 +79,7 @@ public final class SafetensorsFile implements AutoCloseable {
     } catch (NoSuchFileException e) {
       throw new CheckpointException(path, "no such file", e);
     } catch (IOException e) {
-      throw new CheckpointException(path, "cannot be read: " + e.getMessage(), e);
+      throw new CheckpointException(path, "cannot be read: " + e, e);
     } finally {
       closeQuietly(channel);
     }
@@ -153,9 +157,7 @@ public final class SafetensorsFile implements AutoCloseable {
     }
     try {
       if (bytes > WINDOW) {
-        return channel
-            .map(FileChannel.MapMode.READ_ONLY, offset, bytes)
-            .order(ByteOrder.LITTLE_ENDIAN);
+        return mapped(offset, bytes).order(ByteOrder.LITTLE_ENDIAN);
       }
       int index = (int) (offset / WINDOW);
       int start = (int) (offset % WINDOW);
@@ -167,12 +169,28 @@ public final class SafetensorsFile implements AutoCloseable {
     }
   }
 
+  /**
+   * Maps in a thread that nobody else knows: to interrupt one that uses a channel is to close it,
+   * for all others too.
+   */
+  private ByteBuffer mapped(long offset, long bytes) throws IOException {
+    FutureTask<ByteBuffer> mapping =
+        new FutureTask<>(() -> channel.map(FileChannel.MapMode.READ_ONLY, offset, bytes));
+    new Thread(mapping, "moe4j-checkpoint").start();
+    try {
+      return Uninterruptibles.getUninterruptibly(mapping);
+    } catch (ExecutionException e) {
+      Throwables.throwIfInstanceOf(e.getCause(), IOException.class);
+      throw new IllegalStateException(e.getCause());
+    }
+  }
+
   private ByteBuffer window(int index) throws IOException {
     ByteBuffer window = windows.get(index);
     if (window == null) {
       long start = index * WINDOW;
       long bytes = Math.min(Integer.MAX_VALUE, size - start);
-      window = channel.map(FileChannel.MapMode.READ_ONLY, start, bytes);
+      window = mapped(start, bytes);
       // Two threads may both map: the loser's window is unmapped when it is collected.
       windows.set(index, window);
     }

@@ -66,6 +66,21 @@ final class ShardedTensorsTest {
   }
 
   @Test
+  void anInterruptedReaderClosesNothingForOthers() throws IOException {
+    raw.write(folder.resolve("model.safetensors"));
+    try (ShardedTensors tensors = ShardedTensors.open(folder)) {
+      Thread.currentThread().interrupt();
+      try {
+        assertEquals(1, tensors.tensor("t1").buffer().getFloat(0));
+        assertTrue(Thread.currentThread().isInterrupted());
+      } finally {
+        Thread.interrupted();
+      }
+      assertEquals(2, tensors.tensor("t2").buffer().getFloat(0));
+    }
+  }
+
+  @Test
   void shardsThatAreLinksToElsewhere(@TempDir Path elsewhere) throws IOException {
     raw.writeSharded(elsewhere, 2);
     for (String name : List.of(INDEX, RawTensors.shardName(0, 2), RawTensors.shardName(1, 2))) {
