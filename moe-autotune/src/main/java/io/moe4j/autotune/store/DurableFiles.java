@@ -1,7 +1,7 @@
 package io.moe4j.autotune.store;
 
+import java.io.FileOutputStream;
 import java.io.IOException;
-import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
@@ -42,15 +42,14 @@ class DurableFiles {
     syncDirectory(directory);
   }
 
-  /** Writes a new file's bytes down to the disk. */
+  /**
+   * Writes a new file's bytes down to the disk. No channel, which an interrupted thread closes: one
+   * that was interrupted while it tuned keeps what it knows.
+   */
   void writeSynced(Path file, byte[] contents) throws IOException {
-    try (FileChannel channel =
-        FileChannel.open(file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
-      ByteBuffer buffer = ByteBuffer.wrap(contents);
-      while (buffer.hasRemaining()) {
-        channel.write(buffer);
-      }
-      channel.force(true);
+    try (FileOutputStream stream = new FileOutputStream(file.toFile())) {
+      stream.write(contents);
+      stream.getFD().sync();
     }
   }
 

@@ -1,13 +1,17 @@
 package io.moe4j.autotune.store;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.common.base.Splitter;
 import java.io.File;
+import java.io.IOException;
 import java.lang.reflect.Constructor;
 import java.lang.reflect.Method;
 import java.net.URL;
 import java.net.URLClassLoader;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -33,6 +37,20 @@ class DurableFilesTest {
     }
     pool.shutdown();
     assertEquals(List.of(folder.resolve("tuning.json")), new DurableFiles().list(folder, ""));
+  }
+
+  /** As a thread does that was interrupted while it tuned. */
+  @Test
+  void anInterruptedThreadWrites() throws IOException {
+    Path file = folder.resolve("tuning.json");
+    Thread.currentThread().interrupt();
+    try {
+      new DurableFiles().replace(file, new byte[] {1, 2, 3});
+      assertTrue(Thread.currentThread().isInterrupted());
+    } finally {
+      Thread.interrupted();
+    }
+    assertArrayEquals(new byte[] {1, 2, 3}, Files.readAllBytes(file));
   }
 
   private Callable<Void> writer(ClassLoader loader) throws ReflectiveOperationException {
