@@ -71,9 +71,15 @@ public final class MoeDevice implements AutoCloseable {
   }
 
   private static BackendDevice openBackend(Device device, DeviceOptions options) {
-    for (BackendProvider provider : ServiceLoader.load(BackendProvider.class)) {
-      if (provider.kind() == device.kind()) {
-        return openBackend(provider, device, options);
+    // Beside these classes first: threads of a server's pools often have another loader.
+    ClassLoader[] loaders = {
+      MoeDevice.class.getClassLoader(), Thread.currentThread().getContextClassLoader()
+    };
+    for (ClassLoader loader : loaders) {
+      for (BackendProvider provider : ServiceLoader.load(BackendProvider.class, loader)) {
+        if (provider.kind() == device.kind()) {
+          return openBackend(provider, device, options);
+        }
       }
     }
     throw new DeviceUnavailableException(

@@ -29,6 +29,18 @@ final class MoeDeviceTest {
   }
 
   @Test
+  void aThreadsClassLoaderNeedNotSeeBackEnds() {
+    Thread thread = Thread.currentThread();
+    ClassLoader before = thread.getContextClassLoader();
+    thread.setContextClassLoader(ClassLoader.getPlatformClassLoader());
+    try (MoeDevice device = MoeDevice.open("cpu")) {
+      assertEquals(Device.CPU, device.device());
+    } finally {
+      thread.setContextClassLoader(before);
+    }
+  }
+
+  @Test
   void anAbsentDeviceHasAReason() {
     FakeProvider none = new FakeProvider(DeviceKind.CUDA, 0);
     DeviceUnavailableException e = assertThrows(DeviceUnavailableException.class, none::open);

@@ -5,7 +5,8 @@ import com.google.common.io.Resources;
 import java.io.IOException;
 import java.net.URL;
 import java.nio.charset.StandardCharsets;
-import java.util.Enumeration;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
 
@@ -22,9 +23,7 @@ public final class BundledPlans {
   public static ImmutableList<Plan> load(Consumer<String> trouble) {
     ImmutableList.Builder<Plan> plans = ImmutableList.builder();
     try {
-      Enumeration<URL> indexes = loader().getResources(INDEX);
-      while (indexes.hasMoreElements()) {
-        URL index = indexes.nextElement();
+      for (URL index : indexes()) {
         for (String line : Resources.readLines(index, StandardCharsets.UTF_8)) {
           if (!line.isBlank()) {
             load(new URL(index, line.strip()), trouble).ifPresent(plans::add);
@@ -48,8 +47,20 @@ public final class BundledPlans {
     return Optional.empty();
   }
 
-  private static ClassLoader loader() {
-    ClassLoader context = Thread.currentThread().getContextClassLoader();
-    return context == null ? BundledPlans.class.getClassLoader() : context;
+  /** Of jars that the thread's class loader sees, and of those beside these classes. */
+  private static Iterable<URL> indexes() throws IOException {
+    Map<String, URL> indexes = new LinkedHashMap<>(); // equal URLs ask a name server
+    ClassLoader[] loaders = {
+      Thread.currentThread().getContextClassLoader(), BundledPlans.class.getClassLoader()
+    };
+    for (ClassLoader loader : loaders) {
+      if (loader != null) {
+        loader
+            .getResources(INDEX)
+            .asIterator()
+            .forEachRemaining(index -> indexes.put(index.toString(), index));
+      }
+    }
+    return indexes.values();
   }
 }

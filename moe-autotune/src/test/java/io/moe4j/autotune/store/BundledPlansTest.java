@@ -3,7 +3,9 @@ package io.moe4j.autotune.store;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.google.common.base.Splitter;
 import com.google.common.collect.ImmutableList;
+import java.io.File;
 import java.io.IOException;
 import java.net.URL;
 import java.net.URLClassLoader;
@@ -11,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -43,6 +46,30 @@ class BundledPlansTest {
     assertEquals(2, trouble.size(), trouble::toString);
     assertTrue(trouble.get(0).contains("bad.json"), trouble::toString);
     assertTrue(trouble.get(1).contains("missing.json"), trouble::toString);
+  }
+
+  /** As in a pool of a server whose threads do not have the application's loader. */
+  @Test
+  void aThreadsClassLoaderNeedNotSeeThem() throws Exception {
+    Plan.of(Entries.HERE, List.of(Entries.entry("a", 1, "x")))
+        .save(jar.resolve("META-INF/moe4j/good.json"));
+    Files.writeString(jar.resolve(BundledPlans.INDEX), "good.json");
+    List<URL> application = new ArrayList<>(List.of(jar.toUri().toURL()));
+    for (String entry :
+        Splitter.on(File.pathSeparatorChar).split(System.getProperty("java.class.path"))) {
+      application.add(Path.of(entry).toUri().toURL());
+    }
+    ClassLoader platform = ClassLoader.getPlatformClassLoader();
+    try (URLClassLoader loader = new URLClassLoader(application.toArray(URL[]::new), platform)) {
+      Thread.currentThread().setContextClassLoader(platform);
+      Consumer<String> told = trouble::add;
+      Object plans =
+          loader
+              .loadClass(BundledPlans.class.getName())
+              .getMethod("load", Consumer.class)
+              .invoke(null, told);
+      assertEquals(1, ((List<?>) plans).size());
+    }
   }
 
   private ImmutableList<Plan> load(String index) throws IOException {
