@@ -4,9 +4,8 @@
 #include "api/dtypes.hpp"
 #include "api/tensor_list.hpp"
 #include "formats/block_format.hpp"
-#include "launchers/activation.hpp"
-#include "launchers/permutation.hpp"
 #include "routing/routing_methods.hpp"
+#include "support/layer_desc.hpp"
 #include "support/limits.hpp"
 #include "support/message.hpp"
 

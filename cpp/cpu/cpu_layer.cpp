@@ -3,7 +3,7 @@
 #include "cpu/tactic.hpp"
 #include "launchers/cpu_workspace.hpp"
 #include "launchers/fused_moe_cpu.hpp"
-#include "launchers/permutation.hpp"
+#include "support/layer_desc.hpp"
 #include "support/message.hpp"
 
 namespace moe4j {

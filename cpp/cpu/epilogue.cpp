@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "formats/bf16.hpp"
+#include "support/layer_desc.hpp"
 
 namespace moe4j {
 namespace {

@@ -4,6 +4,7 @@
 
 #include "cpu/prepare.hpp"
 #include "formats/bf16.hpp"
+#include "support/layer_desc.hpp"
 #include "support/message.hpp"
 
 namespace moe4j {
@@ -66,13 +67,13 @@ LayerShape::LayerShape(const moe4j_layer_desc& desc) noexcept
 PreparedLayer::PreparedLayer(const moe4j_layer_desc& desc) noexcept
     : weight_format_(desc.weight_format),
       shape_(desc),
-      num_experts_(desc.local_num_experts + desc.num_fused_shared_experts),
+      num_experts_(num_held_experts(desc)),
       pages_(num_experts_ * shape_.expert_bytes) {}
 
 bool PreparedLayer::is_possible(const moe4j_layer_desc& desc) noexcept {
   constexpr double kAddressSpace = 0x1p47;
   constexpr double kMaxBytesPerWeight = 2;
-  const double experts = desc.local_num_experts + desc.num_fused_shared_experts;
+  const double experts = num_held_experts(desc);
   return experts * 3 * desc.hidden_size * desc.intermediate_size * kMaxBytesPerWeight <
          kAddressSpace;
 }

@@ -5,7 +5,6 @@
 
 #include "cpu/pages.hpp"
 #include "cpu/panel_layout.hpp"
-#include "launchers/activation.hpp"
 #include "moe4j/moe4j.h"
 #include "support/status.hpp"
 #include "support/thread_pool.hpp"

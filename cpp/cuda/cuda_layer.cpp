@@ -8,7 +8,7 @@
 #include "cuda/launch.hpp"
 #include "cuda/prepared_layer.hpp"
 #include "launchers/fused_moe_cuda.hpp"
-#include "launchers/permutation.hpp"
+#include "support/layer_desc.hpp"
 
 namespace moe4j::cuda {
 namespace {

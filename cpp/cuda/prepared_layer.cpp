@@ -8,7 +8,7 @@
 #include "cuda/relaxed_capture.hpp"
 #include "formats/bf16.hpp"
 #include "formats/block_format.hpp"
-#include "launchers/activation.hpp"
+#include "support/layer_desc.hpp"
 #include "support/round_up.hpp"
 
 namespace moe4j::cuda {

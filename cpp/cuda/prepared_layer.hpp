@@ -9,6 +9,7 @@
 #include "cuda/arguments.hpp"
 #include "cuda/device_buffer.hpp"
 #include "moe4j/moe4j.h"
+#include "support/layer_desc.hpp"
 #include "support/status.hpp"
 
 namespace moe4j::cuda {
@@ -36,9 +37,7 @@ class PreparedLayer {
   bool is_fp8() const noexcept { return is_fp8_; }
   int64_t bytes() const noexcept;
   const moe4j_layer_desc& desc() const noexcept { return desc_; }
-  int32_t experts() const noexcept {
-    return desc_.local_num_experts + desc_.num_fused_shared_experts;
-  }
+  int32_t experts() const noexcept { return num_held_experts(desc_); }
 
   WeightLayout gate_up_layout() const noexcept { return gate_up_layout_; }
   WeightLayout down_layout() const noexcept { return down_layout_; }

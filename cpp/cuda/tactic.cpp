@@ -8,6 +8,7 @@
 #include "cuda/gemm/narrow_limits.hpp"
 #include "cuda/gemm/sm90_decode.hpp"
 #include "cuda/weight_layout.hpp"
+#include "support/layer_desc.hpp"
 
 namespace moe4j::cuda {
 namespace {
@@ -116,7 +117,7 @@ bool fp8_suits(const moe4j_layer_desc& desc, int32_t compute_capability) noexcep
 }
 
 bool decode_suits(const Tactic& tactic, const moe4j_layer_desc& desc, int64_t tokens) noexcept {
-  const int32_t slots = desc.top_k + desc.num_fused_shared_experts;
+  const int32_t slots = slots_per_token(desc);
   if (tokens > kDecodeTokens || desc.hidden_size % kTileK != 0 ||
       desc.intermediate_size % kTileK != 0 || desc.activation_format != MOE4J_FORMAT_BF16) {
     return false;
@@ -133,8 +134,7 @@ bool decode_suits(const Tactic& tactic, const moe4j_layer_desc& desc, int64_t to
 }
 
 bool narrow_suits(const moe4j_layer_desc& desc, int64_t tokens) noexcept {
-  return tokens <= kNarrowTokens &&
-         desc.local_num_experts + desc.num_fused_shared_experts <= kNarrowExperts &&
+  return tokens <= kNarrowTokens && num_held_experts(desc) <= kNarrowExperts &&
          desc.hidden_size % kTileK == 0 && desc.intermediate_size % kTileK == 0 &&
          desc.weight_format != MOE4J_FORMAT_BF16 && desc.activation_format == MOE4J_FORMAT_BF16;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cpu/token_vectors.hpp"
+#include "support/layer_desc.hpp"
 
 namespace moe4j {
 namespace {

@@ -11,6 +11,7 @@
 #include "formats/quantize.hpp"
 #include "launchers/cpu_workspace.hpp"
 #include "routing/cpu_routing.hpp"
+#include "support/layer_desc.hpp"
 
 namespace moe4j {
 namespace {

@@ -7,8 +7,7 @@
 #include "cuda/gemm/narrow_limits.hpp"
 #include "cuda/gemm/sm90_decode.hpp"
 #include "cuda/kernels.hpp"
-#include "launchers/activation.hpp"
-#include "launchers/permutation.hpp"
+#include "support/layer_desc.hpp"
 #include "support/round_up.hpp"
 
 namespace moe4j::cuda {
@@ -115,7 +114,7 @@ Epilogue gate_up_epilogue(const PreparedLayer& layer, const moe4j_launch_args& a
   epilogue.lora_delta = static_cast<const uint16_t*>(args.gemm1_lora_delta);
   epilogue.row_pair = permutation.row_pair;
   epilogue.top_k = desc.top_k;
-  epilogue.slots = static_cast<int32_t>(slots_per_token(desc));
+  epilogue.slots = slots_per_token(desc);
   return epilogue;
 }
 
@@ -217,7 +216,7 @@ class FusedMoe {
   void sm90_decode(const Tactic& chosen) {
     const Sm90DecodeInstance kernels = sm90_decode_kernels(desc_.weight_format);
     const auto tokens = static_cast<int32_t>(args_.tokens);
-    const auto token_slots = static_cast<int32_t>(slots_per_token(desc_));
+    const int32_t token_slots = slots_per_token(desc_);
     const int32_t units =
         std::min(tokens * token_slots, layer_.experts()) * layer_.gate_up_layout().row_blocks;
     Sm90DecodeLayer decode = {describe_decode(),
@@ -323,7 +322,7 @@ class FusedMoe {
     fill.tiled_source = workspace_.h;
     fill.k = k;
     fill.tokens = args_.tokens;
-    fill.slots = static_cast<int32_t>(slots_per_token(desc_));
+    fill.slots = slots_per_token(desc_);
     fill.row_pair = workspace_.permutation.row_pair;
     fill.pair_storage = workspace_.permutation.pair_storage;
     fill.offsets = workspace_.permutation.offsets;
@@ -345,7 +344,7 @@ class FusedMoe {
     fill.source = args_.hidden_states;
     fill.scales = static_cast<const uint8_t*>(args_.hidden_states_scale);
     fill.tokens = args_.tokens;
-    fill.slots = static_cast<int32_t>(slots_per_token(desc_));
+    fill.slots = slots_per_token(desc_);
     fill.output = workspace_.x;
     if (desc_.intermediate_size % kTileK != 0) {
       fill.zeroed = workspace_.h;

@@ -2,15 +2,14 @@
 
 #include "cuda/launch.hpp"
 #include "cuda/shared_memory.hpp"
-#include "launchers/permutation.hpp"
+#include "support/layer_desc.hpp"
 #include "support/limits.hpp"
 
 namespace moe4j::cuda {
 
 GateUpPlan plan_gate_up(const Tactic& tactic, const moe4j_layer_desc& desc, int64_t tokens) {
-  return plan_gate_up(desc.weight_format, static_cast<int32_t>(tokens),
-                      static_cast<int32_t>(slots_per_token(desc)), desc.hidden_size, tactic.blocks,
-                      tactic.stages);
+  return plan_gate_up(desc.weight_format, static_cast<int32_t>(tokens), slots_per_token(desc),
+                      desc.hidden_size, tactic.blocks, tactic.stages);
 }
 
 Status LaunchPlan::make(const CudaContext& context, const moe4j_layer_desc& desc,

@@ -1,5 +1,7 @@
 #include "launchers/permutation.hpp"
 
+#include "support/layer_desc.hpp"
+
 namespace moe4j {
 
 int32_t held_expert(const moe4j_layer_desc& desc, const int32_t* ids, int64_t token,
@@ -12,7 +14,7 @@ int32_t held_expert(const moe4j_layer_desc& desc, const int32_t* ids, int64_t to
 void build_permutation(const moe4j_layer_desc& desc, const int32_t* ids, int64_t first_token,
                        int64_t tokens, const Permutation& permutation) noexcept {
   const int32_t experts = num_held_experts(desc);
-  const int64_t slots = slots_per_token(desc);
+  const int32_t slots = slots_per_token(desc);
   int32_t* begin = permutation.expert_begin;
 
   // begin[e + 1] counts expert e, then becomes its first row, then, by the scatter, its last + 1.

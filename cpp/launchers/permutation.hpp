@@ -7,22 +7,6 @@
 
 namespace moe4j {
 
-/** Slots of a token: its k routed experts, then the fused shared ones. */
-constexpr int64_t slots_per_token(const moe4j_layer_desc& desc) {
-  return desc.top_k + desc.num_fused_shared_experts;
-}
-
-/** Experts whose weights this device holds, the shared ones included. */
-constexpr int32_t num_held_experts(const moe4j_layer_desc& desc) {
-  return desc.local_num_experts + desc.num_fused_shared_experts;
-}
-
-/** The most rows that `tokens` tokens can have here: no token chooses an expert twice. */
-constexpr int64_t max_rows(const moe4j_layer_desc& desc, int64_t tokens) {
-  const int32_t routed = desc.top_k < desc.local_num_experts ? desc.top_k : desc.local_num_experts;
-  return tokens * (routed + desc.num_fused_shared_experts);
-}
-
 /** Rows are ordered by expert, then token, without gaps. The arrays belong to the workspace. */
 struct Permutation {
   int32_t* expert_begin;  // [held experts + 1] first row of each
