@@ -14,10 +14,9 @@ namespace {
 enum class Score { kLogit, kSoftmax, kSigmoid };
 enum class Renormalize { kNever, kIfAsked, kAlways };
 
-/** A routing method: a score that ranks, a score that weighs, and what happens to the weights. */
+/** A routing method: a score that weighs, and what happens to the weights. */
 struct Method {
   const char* name;
-  Score ranks;
   Score weighs;
   Renormalize renormalizes;  // divides by the sum of the chosen weights ...
   double epsilon;            // ... plus this
@@ -27,16 +26,16 @@ struct Method {
 // Indexed by moe4j_routing_method. The softmax over the chosen logits of Renormalize is the softmax
 // over all of them, renormalized.
 constexpr Method kMethods[] = {
-    {"Default", Score::kSoftmax, Score::kSoftmax, Renormalize::kNever, 0, false},
-    {"Renormalize", Score::kLogit, Score::kSoftmax, Renormalize::kAlways, 0, false},
-    {"DeepSeekV3", Score::kSigmoid, Score::kSigmoid, Renormalize::kAlways, 1e-20, true},
-    {"Llama4", Score::kLogit, Score::kSigmoid, Renormalize::kNever, 0, false},
-    {"RenormalizeNaive", Score::kSoftmax, Score::kSoftmax, Renormalize::kIfAsked, 0, false},
-    {"TopK", Score::kLogit, Score::kLogit, Renormalize::kNever, 0, false},
-    {"SigmoidRenorm", Score::kSigmoid, Score::kSigmoid, Renormalize::kIfAsked, 1e-20, false},
-    {"MiniMax2", Score::kSigmoid, Score::kSigmoid, Renormalize::kAlways, 1e-20, true},
-    {"Sigmoid", Score::kSigmoid, Score::kSigmoid, Renormalize::kNever, 0, false},
-    {"TopKSigmoid", Score::kLogit, Score::kSigmoid, Renormalize::kNever, 0, false},
+    {"Default", Score::kSoftmax, Renormalize::kNever, 0, false},
+    {"Renormalize", Score::kSoftmax, Renormalize::kAlways, 0, false},
+    {"DeepSeekV3", Score::kSigmoid, Renormalize::kAlways, 1e-20, true},
+    {"Llama4", Score::kSigmoid, Renormalize::kNever, 0, false},
+    {"RenormalizeNaive", Score::kSoftmax, Renormalize::kIfAsked, 0, false},
+    {"TopK", Score::kLogit, Renormalize::kNever, 0, false},
+    {"SigmoidRenorm", Score::kSigmoid, Renormalize::kIfAsked, 1e-20, false},
+    {"MiniMax2", Score::kSigmoid, Renormalize::kAlways, 1e-20, true},
+    {"Sigmoid", Score::kSigmoid, Renormalize::kNever, 0, false},
+    {"TopKSigmoid", Score::kSigmoid, Renormalize::kNever, 0, false},
 };
 constexpr int32_t kMethodCount = sizeof(kMethods) / sizeof(kMethods[0]);
 
@@ -168,12 +167,9 @@ void select_experts(const moe4j_layer_desc& desc, const double* logits, const fl
   const int32_t experts = desc.num_experts;
   double weighs[kMaxExperts];
   compute_scores(method.weighs, experts, logits, weighs);
+  // Without a bias every score grows with the logit, which no rounding makes equal to another.
   double ranks[kMaxExperts];
-  if (method.ranks == method.weighs) {
-    std::copy_n(weighs, experts, ranks);
-  } else {
-    compute_scores(method.ranks, experts, logits, ranks);
-  }
+  std::copy_n(method.has_bias ? weighs : logits, experts, ranks);
   if (bias != nullptr) {
     for (int32_t e = 0; e < experts; ++e) ranks[e] += static_cast<double>(bias[e]);
   }

@@ -152,6 +152,19 @@ TEST_P(EveryMethod, AllLogitsEqualChoosesTheLowestIds) {
   for (int32_t i = 0; i < desc.top_k; ++i) EXPECT_EQ(routed.ids[i], i);
 }
 
+/** Sigmoids that F64 rounds to 1, and parts of a softmax that it rounds to 0, are no ties. */
+TEST_P(EveryMethod, ChoosesByLogitsWhoseScoresRoundToTheSame) {
+  const int32_t method = GetParam();
+  if (routing_method_has_bias(method)) return;  // the rounded score ranks
+  const moe4j_layer_desc desc = routing_desc(method, 4, 2);
+  Inputs inputs;
+  inputs.logits = {40, 60, 50, 39, -2000, 0, -1000, -3000};
+  const Routed routed = must_route(desc, inputs.args(2));
+  const std::vector<int32_t> expected =
+      desc.top_k == 1 ? std::vector<int32_t>{1, 1} : std::vector<int32_t>{1, 2, 1, 2};
+  EXPECT_EQ(routed.ids, expected);
+}
+
 TEST_P(EveryMethod, InfiniteLogitsGiveDistinctExpertsAndNoNaN) {
   const moe4j_layer_desc desc = routing_desc(GetParam(), 16, 4);
   const std::vector<std::vector<float>> patterns = {
