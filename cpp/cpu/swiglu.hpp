@@ -6,11 +6,12 @@
 #include <cstring>
 
 /**
- * e^x to 2 units in the last place between -87 and 88; outside, the value at that end. NaN stays.
+ * e^x to 2 units in the last place between -87 and 88; below, the value there, and above, infinity
+ * (from 2^127.5 on). NaN stays.
  * Range reduction x = n ln 2 + r with ln 2 in two parts, then a polynomial (Cephes' expf).
  */
 static inline float moe4j_exp(float x) {
-  const float low = -87.0f, high = 88.0f;
+  const float low = -87.0f, high = 89.0f;
   x = x < low ? low : x;
   x = x > high ? high : x;
   const float rounder = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
@@ -38,6 +39,6 @@ static inline void moe4j_swiglu(int64_t count, const float* gate, const float* u
     const float g = gate[i] > limit ? limit : gate[i];
     float u = up[i] > limit ? limit : up[i];
     u = u < -limit ? -limit : u;
-    h[i] = g * (u + beta) / (1.0f + moe4j_exp(-alpha * g));
+    h[i] = g / (1.0f + moe4j_exp(-alpha * g)) * (u + beta);
   }
 }

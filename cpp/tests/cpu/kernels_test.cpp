@@ -271,6 +271,10 @@ TEST_P(EachKernels, SwigluIsAccurateOverItsWholeRange) {
     gate.push_back(static_cast<float>(g));
     up.push_back(static_cast<float>(3 - g / 50));
   }
+  for (const float g : {-1e20f, -1e37f, -8e37f, 1e20f, 1e37f}) {
+    gate.push_back(g);
+    up.push_back(3);
+  }
   const float infinity = std::numeric_limits<float>::infinity();
   for (const float limit : {infinity, 7.0f}) {
     for (const float alpha : {1.0f, 1.702f, -0.5f}) {
