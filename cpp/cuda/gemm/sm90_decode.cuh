@@ -328,7 +328,8 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
       }
     }
   }
-  cluster_sync();  // barriers of all blocks are ready
+  cluster_arrive();
+  __syncthreads();
   if (produces) {
     if (lane != 0) return;
     const auto copy_tokens = [&](uint32_t stage, const DownChunks& c) {
@@ -425,6 +426,7 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
   }
 
   // To the block that has these features.
+  cluster_wait();
 #pragma unroll 1
   for (int32_t i = lane; i < tokens * 8; i += 32) {
     const int32_t row = strip * kStripRows + i % 8 * 2;

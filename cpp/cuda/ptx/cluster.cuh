@@ -17,9 +17,16 @@ __device__ __forceinline__ uint32_t cluster_size() {
   return size;
 }
 
-/** All threads of all blocks meet; what they wrote to shared memory is visible to the cluster. */
-__device__ __forceinline__ void cluster_sync() {
-  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+/**
+ * All threads of all blocks pass both; after the second, barriers that were initialized, and fenced
+ * (mbarrier_init_fence()), before the first can be used by other blocks. Nothing else is ordered: a
+ * release would be a MEMBAR.ALL.GPU.
+ */
+__device__ __forceinline__ void cluster_arrive() {
+  asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory");
+}
+__device__ __forceinline__ void cluster_wait() {
+  asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
 }
 
 /** What this block calls `address`, in the block of rank `rank`. */
