@@ -20,8 +20,7 @@ __device__ __forceinline__ void wait_for_count(const int32_t* counter, int32_t c
 
 /**
  * Orders this thread's accesses to global memory, before and after, of which one kind is the copy
- * engine's.
- * Without `.global` it is a MEMBAR.ALL.GPU as well, for the sake of shared memory.
+ * engine's. (Without `.global` it would be a MEMBAR.ALL.GPU as well, for shared memory's sake.)
  */
 __device__ __forceinline__ void fence_proxy_async_global() {
   asm volatile("fence.proxy.async.global;" ::: "memory");
