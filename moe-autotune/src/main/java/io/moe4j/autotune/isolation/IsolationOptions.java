@@ -4,8 +4,9 @@ import com.google.common.collect.ImmutableList;
 import java.time.Duration;
 
 /**
- * How tactics are tried in another process, which opens the device by its name: its back end has to
- * be one that {@link java.util.ServiceLoader} finds.
+ * How tactics are tried in another process. It loads from this one's class path and module path and
+ * opens the device by its name: its back end has to be one that {@link java.util.ServiceLoader}
+ * finds there. It works in a temporary folder.
  *
  * @param startTimeout for the process to prepare its layer
  * @param tacticTimeout for one launch; a tactic that hangs is as bad as one that crashes

@@ -80,7 +80,7 @@ final class ProbeProcess implements AutoCloseable {
     return command;
   }
 
-  /** Where natives are unpacked to, and the like. */
+  /** Where natives are unpacked to, and the like; the child works in another folder. */
   private static void addProperties(List<String> command) {
     System.getProperties()
         .forEach(
@@ -91,21 +91,34 @@ final class ProbeProcess implements AutoCloseable {
                   || key.startsWith("org.bytedeco.")
                   || key.equals("java.library.path")
                   || key.equals("java.io.tmpdir")) {
-                command.add("-D" + key + "=" + value);
+                boolean paths = key.endsWith("path") || key.endsWith("dir");
+                command.add("-D" + key + "=" + (paths ? join(absolute(value.toString())) : value));
               }
             });
   }
 
-  /** Everything that this process can load from, by absolute paths. */
+  /** Everything that this process can load from; of a folder of modules, those that are jars. */
   private static String classPath() {
-    List<String> entries = new ArrayList<>();
-    for (String property : new String[] {"java.class.path", "jdk.module.path"}) {
-      String value = System.getProperty(property, "");
-      for (String entry : Splitter.on(File.pathSeparatorChar).omitEmptyStrings().split(value)) {
-        entries.add(Path.of(entry).toAbsolutePath().toString());
+    List<Path> entries = new ArrayList<>(absolute(System.getProperty("java.class.path", "")));
+    for (Path entry : absolute(System.getProperty("jdk.module.path", ""))) {
+      entries.add(entry);
+      if (Files.isDirectory(entry)) {
+        entries.add(entry.resolve("*"));
       }
     }
-    return Joiner.on(File.pathSeparatorChar).join(entries);
+    return join(entries);
+  }
+
+  private static List<Path> absolute(String paths) {
+    return Splitter.on(File.pathSeparatorChar)
+        .omitEmptyStrings()
+        .splitToStream(paths)
+        .map(path -> Path.of(path).toAbsolutePath())
+        .toList();
+  }
+
+  private static String join(List<Path> paths) {
+    return Joiner.on(File.pathSeparatorChar).join(paths);
   }
 
   private void awaitReady() {

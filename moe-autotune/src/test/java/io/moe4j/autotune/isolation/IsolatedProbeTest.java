@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.google.common.base.Splitter;
 import com.google.common.collect.ImmutableList;
 import io.moe4j.Activation;
 import io.moe4j.DeviceOptions;
@@ -22,13 +23,19 @@ import io.moe4j.autotune.testing.FakeGpu;
 import io.moe4j.autotune.testing.FakeRunner;
 import io.moe4j.autotune.testing.FakeTactic;
 import io.moe4j.autotune.testing.TestLayers;
+import java.io.File;
 import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.jar.JarOutputStream;
 import java.util.stream.Stream;
+import java.util.zip.ZipEntry;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -122,6 +129,61 @@ class IsolatedProbeTest {
     ProbeException e = assertThrows(ProbeException.class, () -> probe(options(60, ""), "default"));
     assertTrue(e.getMessage().contains("before its first launch"), e.getMessage());
     assertTrue(e.getMessage().contains("there are no CUDA devices in tests"), e.getMessage());
+  }
+
+  /** As {@code java -p FOLDER -m MODULE} has it. */
+  @Test
+  void modulesInAFolderAreFound(@TempDir Path folder) throws Exception {
+    String classPath = System.getProperty("java.class.path");
+    int jars = 0;
+    for (String entry : Splitter.on(File.pathSeparatorChar).split(classPath)) {
+      Path jar = folder.resolve(jars++ + ".jar");
+      if (entry.contains("moe-native")) {
+        // Jars of a folder come in any order; the fake is to be the only back end.
+        continue;
+      }
+      if (Files.isDirectory(Path.of(entry))) {
+        pack(Path.of(entry), jar);
+      } else {
+        Files.copy(Path.of(entry), jar);
+      }
+    }
+    try {
+      System.setProperty("java.class.path", "");
+      System.setProperty("jdk.module.path", folder.toString());
+      assertEquals(List.of(""), probe(options(60, "default=CORRECT"), "default"));
+    } finally {
+      System.setProperty("java.class.path", classPath);
+      System.clearProperty("jdk.module.path");
+    }
+  }
+
+  private static void pack(Path classes, Path jar) throws IOException {
+    try (JarOutputStream out = new JarOutputStream(Files.newOutputStream(jar));
+        Stream<Path> files = Files.walk(classes)) {
+      for (Path file : files.filter(Files::isRegularFile).toList()) {
+        out.putNextEntry(new ZipEntry(classes.relativize(file).toString()));
+        Files.copy(file, out);
+      }
+    }
+  }
+
+  @Test
+  void relativePathsNameTheSameFolders() {
+    System.setProperty("org.bytedeco.javacpp.cachedir", "target/natives");
+    try {
+      IsolationOptions options =
+          new IsolationOptions(
+              Duration.ofMinutes(1),
+              Duration.ofMinutes(1),
+              ImmutableList.of("-XshowSettings:properties"));
+      ProbeException e = assertThrows(ProbeException.class, () -> probe(options, "default"));
+      String natives = Path.of("target/natives").toAbsolutePath().toString();
+      assertTrue(
+          e.getMessage().contains("org.bytedeco.javacpp.cachedir = " + natives), e.getMessage());
+    } finally {
+      System.clearProperty("org.bytedeco.javacpp.cachedir");
+    }
   }
 
   @ParameterizedTest
