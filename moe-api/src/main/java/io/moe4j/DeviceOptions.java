@@ -3,7 +3,8 @@ package io.moe4j;
 /**
  * How to open a device.
  *
- * @param threads bound on a CPU device's worker threads, callers included; 0 for all processors
+ * @param threads bound on a CPU device's worker threads, callers included; 0 for all processors of
+ *     the JVM ({@link Runtime#availableProcessors})
  * @param maxInstructionSet best instruction set that a CPU device may use ("portable", "avx2",
  *     ...); empty for the best there is
  */

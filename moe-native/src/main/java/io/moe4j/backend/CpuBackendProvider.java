@@ -34,6 +34,9 @@ public final class CpuBackendProvider implements BackendProvider {
   @Override
   public BackendDevice open(int index, DeviceOptions options) {
     NativeLibrary.load();
-    return NativeDevice.open(DeviceKind.CPU, index, options);
+    // The JVM knows of a container's share, and of -XX:ActiveProcessorCount.
+    int threads =
+        options.threads() > 0 ? options.threads() : Runtime.getRuntime().availableProcessors();
+    return NativeDevice.open(DeviceKind.CPU, index, options.withThreads(threads));
   }
 }

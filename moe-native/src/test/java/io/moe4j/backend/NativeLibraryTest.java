@@ -41,6 +41,11 @@ final class NativeLibraryTest {
   }
 
   @Test
+  void theCpuHasTheProcessorsThatTheJvmHas() throws Exception {
+    assertEquals("opened cpu\n", ChildJvm.open("cpu", "-XX:ActiveProcessorCount=1"));
+  }
+
+  @Test
   void aFolderGivenByPropertyIsUsedAlone() throws Exception {
     copy("libmoe4j.so");
     copy("libjnimoe4j.so");

@@ -4,6 +4,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import static java.util.stream.Collectors.joining;
 import static java.util.stream.Collectors.partitioningBy;
 
+import io.moe4j.Device;
 import io.moe4j.MoeDevice;
 import io.moe4j.MoeException;
 import java.io.File;
@@ -27,6 +28,10 @@ public final class ChildJvm {
   public static void main(String[] arguments) {
     try (MoeDevice device = MoeDevice.open(arguments[0])) {
       System.out.println("opened " + device.device());
+      int processors = Runtime.getRuntime().availableProcessors();
+      if (device.device().equals(Device.CPU) && device.info().computeUnits() != processors) {
+        System.out.println(device.info().computeUnits() + " threads for " + processors);
+      }
       device.fallbackReason().ifPresent(reason -> System.out.println("fallback: " + reason));
     } catch (MoeException e) {
       System.out.println(e.getClass().getSimpleName() + ": " + e.getMessage());
@@ -44,12 +49,14 @@ public final class ChildJvm {
   }
 
   /** The same with everything but the tests on the module path. */
-  public static String openWithModules(String device) throws IOException, InterruptedException {
+  public static String openWithModules(String device, String... options)
+      throws IOException, InterruptedException {
     Map<Boolean, String> paths =
         Arrays.stream(System.getProperty("java.class.path").split(File.pathSeparator))
             .collect(
                 partitioningBy(path -> path.endsWith("test-classes"), joining(File.pathSeparator)));
-    return run(
+    List<String> arguments = new ArrayList<>(List.of(options));
+    arguments.addAll(
         List.of(
             "--enable-native-access=org.bytedeco.javacpp,io.moe4j.backend",
             "-p",
@@ -57,8 +64,8 @@ public final class ChildJvm {
             "--add-modules",
             "io.moe4j.backend",
             "-cp",
-            paths.get(true)),
-        device);
+            paths.get(true)));
+    return run(arguments, device);
   }
 
   /** Runs {@link #main} where no CUDA device is visible. */
