@@ -86,8 +86,9 @@ final class NativeLibrary {
       throw new NativeLibraryException(
           "cannot load the CUDA runtime's bindings: %s; expected the artifacts org.bytedeco:javacpp"
                   .formatted(e.getMessage())
-              + " and org.bytedeco:cuda with the classifier %s on the class path, and libcudart.so.13"
-                  .formatted(Loader.getPlatform())
+              + " and org.bytedeco:cuda with the classifier %s %s, and libcudart.so.13"
+                  .formatted(
+                      Loader.getPlatform(), where("org.bytedeco.javacpp", "org.bytedeco.cuda"))
               + " beside libmoe4j_cuda.so or in the system's folders",
           e);
     }
@@ -105,8 +106,12 @@ final class NativeLibrary {
     URL[] urls = Loader.findLibrary(PRESETS, properties, CORE);
     if (urls.length == 0) {
       throw new NativeLibraryException(
-          "found no %s for %s, expected it in an artifact %s on the class path"
-              .formatted(fileName(CORE), Loader.getPlatform(), artifact(Loader.getPlatform())));
+          "found no %s for %s, expected it in an artifact %s %s"
+              .formatted(
+                  fileName(CORE),
+                  Loader.getPlatform(),
+                  artifact(Loader.getPlatform()),
+                  where("io.moe4j.backend")));
     }
     return urls[0];
   }
@@ -126,10 +131,15 @@ final class NativeLibrary {
     try {
       Loader.loadLibrary(PRESETS, new URL[] {file.toURI().toURL()}, name);
     } catch (UnsatisfiedLinkError e) {
+      String reason = reason(e, file);
       throw new NativeLibraryException(
-          "cannot load %s: %s; expected files of one version of the artifact %s, and a folder that"
-                  .formatted(file, reason(e, file), artifact(Loader.getPlatform()))
-              + " allows execution (-Dorg.bytedeco.javacpp.cachedir=DIR names another)",
+          "cannot load %s: %s; expected ".formatted(file, reason)
+              + (reason.contains("another classloader")
+                  ? "these classes in one class loader of the process, which all its applications"
+                      + " share"
+                  : "files of one version of the artifact %s, and a folder that allows execution"
+                          .formatted(artifact(Loader.getPlatform()))
+                      + " (-Dorg.bytedeco.javacpp.cachedir=DIR names another)"),
           e);
     } catch (MalformedURLException e) {
       throw new IllegalStateException(e);
@@ -178,6 +188,16 @@ final class NativeLibrary {
 
   private static String fileName(String name) {
     return name.contains(".so") ? name : "lib" + name + ".so";
+  }
+
+  /**
+   * Where artifacts with the platform's classifier have to be; modules lack its name at the end.
+   */
+  private static String where(String... modules) {
+    String suffix = "." + Loader.getPlatform().replace('-', '.');
+    return NativeLibrary.class.getModule().isNamed()
+        ? "on the module path, and --add-modules " + String.join(suffix + ",", modules) + suffix
+        : "on the class path";
   }
 
   private static String artifact(String platform) {

@@ -1,17 +1,25 @@
 package io.moe4j.backend;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.google.common.base.Splitter;
+import io.moe4j.MoeDevice;
 import io.moe4j.child.ChildJvm;
 import io.moe4j.global.moe4j;
 import java.io.File;
 import java.io.IOException;
+import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
+import java.net.URL;
+import java.net.URLClassLoader;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.stream.Collectors;
 import org.bytedeco.javacpp.Loader;
 import org.junit.jupiter.api.Test;
@@ -65,6 +73,31 @@ final class NativeLibraryTest {
   void aPlatformWithoutNativesIsNamed() throws Exception {
     String output = ChildJvm.open("cpu", "-Dorg.bytedeco.javacpp.platform=linux-riscv64");
     assertStartsWith("NativeLibraryException: found no libmoe4j.so for linux-riscv64", output);
+    assertContains("io.moe4j:moe-native:linux-riscv64 on the class path", output);
+  }
+
+  @Test
+  void modulesWithoutNativesAreTold() throws Exception {
+    String output =
+        ChildJvm.openWithModules("cpu", "-Dorg.bytedeco.javacpp.platform=linux-riscv64");
+    assertContains("--add-modules io.moe4j.backend.linux.riscv64\n", output);
+  }
+
+  @Test
+  void aSecondClassLoaderIsTold() throws Exception {
+    NativeLibrary.load();
+    List<URL> classPath = new ArrayList<>();
+    for (String entry :
+        Splitter.on(File.pathSeparatorChar).split(System.getProperty("java.class.path"))) {
+      classPath.add(Path.of(entry).toUri().toURL());
+    }
+    try (URLClassLoader second =
+        new URLClassLoader(classPath.toArray(new URL[0]), ClassLoader.getPlatformClassLoader())) {
+      Method open = second.loadClass(MoeDevice.class.getName()).getMethod("open", String.class);
+      InvocationTargetException e =
+          assertThrows(InvocationTargetException.class, () -> open.invoke(null, "cpu"));
+      assertContains("one class loader of the process", e.getCause().getMessage());
+    }
   }
 
   @Test
