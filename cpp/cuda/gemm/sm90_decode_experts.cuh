@@ -36,15 +36,16 @@ __device__ __forceinline__ int32_t list_experts(const Sm90DecodeLayer& layer, Ch
       weight = routed_weight(routing, token * routing.top_k + slot);
     }
     if (first == 0) meanwhile();
-    const uint32_t with_id = __match_any_sync(0xFFFFFFFFu, id);
+    // Shared slots differ from each other and from all ids.
+    const uint32_t same = __match_any_sync(0xFFFFFFFFu, is_routed ? id : routing.num_experts + slot);
     int32_t expert = -1;
     if (is_routed) {
-      const bool repeats = (with_id & token_lanes & lanes_before) != 0;
+      const bool repeats = (same & token_lanes & lanes_before) != 0;
       if (!repeats) expert = local_expert(routing, id);
     } else if (is_pair) {
       expert = shared_expert(routing, slot);
     }
-    const uint32_t with_expert = __match_any_sync(0xFFFFFFFFu, expert);
+    const uint32_t with_expert = same & __ballot_sync(0xFFFFFFFFu, expert >= 0);
     const int leader = __ffs(static_cast<int>(with_expert)) - 1;
     int32_t index = -1;
 #pragma unroll 1
