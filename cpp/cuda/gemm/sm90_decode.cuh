@@ -188,7 +188,7 @@ __device__ __forceinline__ void stage_decode_tokens(const DecodeLayer& layer, ui
 }
 
 /** GEMM2's blocks start when a producer of GEMM1 has so many K blocks left: they take some 2 us. */
-inline constexpr int32_t kDecodeLead = 20;
+inline constexpr int32_t kDecodeLead = 17;
 
 template <int kFormat>
 __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)

@@ -37,7 +37,8 @@ __device__ __forceinline__ int32_t list_experts(const Sm90DecodeLayer& layer, Ch
     }
     if (first == 0) meanwhile();
     // Shared slots differ from each other and from all ids.
-    const uint32_t same = __match_any_sync(0xFFFFFFFFu, is_routed ? id : routing.num_experts + slot);
+    const uint32_t same =
+        __match_any_sync(0xFFFFFFFFu, is_routed ? id : routing.num_experts + slot);
     int32_t expert = -1;
     if (is_routed) {
       const bool repeats = (same & token_lanes & lanes_before) != 0;
