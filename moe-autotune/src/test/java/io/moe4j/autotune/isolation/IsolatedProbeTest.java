@@ -111,6 +111,10 @@ class IsolatedProbeTest {
       assertEquals(Optional.empty(), probe.reasonAgainst(candidate("default"), 1));
       String child = Long.toString(children().findFirst().orElseThrow().pid());
       assertEquals(0, new ProcessBuilder("kill", "-STOP", child).start().waitFor());
+      while (!Files.readString(Path.of("/proc", child, "stat")).contains(") T ")) {
+        // The signal is on its way; a machine that is busy takes a while to stop all threads.
+        Thread.sleep(10);
+      }
       ProbeException e =
           assertThrows(ProbeException.class, () -> probe.reasonAgainst(candidate("default"), 1));
       assertTrue(e.getMessage().contains("did not begin"), e.getMessage());
