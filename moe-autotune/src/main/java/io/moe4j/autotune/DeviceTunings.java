@@ -32,6 +32,8 @@ import java.util.function.Consumer;
  * from any thread. Does not keep the device.
  */
 final class DeviceTunings {
+  private static final String NOT_KEPT = "tunings last as long as this process";
+
   private final Environment environment;
   private final Tunings tunings = new Tunings();
   private final Blocklist blocklist = new Blocklist(this::forgetSelections);
@@ -41,7 +43,9 @@ final class DeviceTunings {
   private final ConcurrentMap<LayerKey, LayerSelections> selections =
       new MapMaker().weakValues().makeMap();
 
+  /** Empty too where the folder cannot be read: neither are its files, then, nor written. */
   private final Optional<TacticCacheV1> cache;
+
   private final Consumer<String> trouble;
   private final AtomicBoolean writeFailed = new AtomicBoolean();
 
@@ -53,8 +57,11 @@ final class DeviceTunings {
   DeviceTunings(MoeDevice device, TunerOptions options, Consumer<String> trouble) {
     this.environment = Environment.of(device);
     this.trouble = trouble;
-    this.cache = options.cacheDirectory().map(root -> TacticCacheV1.below(root, environment));
-    loadCache();
+    this.cache =
+        options
+            .cacheDirectory()
+            .map(root -> TacticCacheV1.below(root, environment))
+            .filter(this::load);
     options.blocklists().forEach(this::loadBlocklist);
     // A plan that was named first has the last word.
     options.plans().reverse().forEach(plan -> importPlan(plan, device));
@@ -67,15 +74,16 @@ final class DeviceTunings {
     }
   }
 
-  private void loadCache() {
-    if (cache.isPresent()) {
-      try {
-        cache.get().load().forEach(entry -> tunings.put(TuningSource.CACHED, entry));
-        cache.get().loadBlocked().forEach(blocklist::add);
-      } catch (StoreException e) {
-        trouble.accept(e.getMessage());
-      }
-      cache.get().takeDamage().forEach(trouble);
+  private boolean load(TacticCacheV1 files) {
+    try {
+      files.load().forEach(entry -> tunings.put(TuningSource.CACHED, entry));
+      files.loadBlocked().forEach(blocklist::add);
+      return true;
+    } catch (StoreException e) {
+      trouble.accept(e.getMessage() + "; " + NOT_KEPT);
+      return false;
+    } finally {
+      files.takeDamage().forEach(trouble);
     }
   }
 
@@ -172,7 +180,7 @@ final class DeviceTunings {
     } catch (StoreException e) {
       // A full disk fails every write; it is told once.
       if (writeFailed.compareAndSet(false, true)) {
-        trouble.accept(e.getMessage() + "; tunings last as long as this process");
+        trouble.accept(e.getMessage() + "; " + NOT_KEPT);
       }
     }
     cache.orElseThrow().takeDamage().forEach(trouble);

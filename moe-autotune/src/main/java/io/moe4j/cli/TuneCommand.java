@@ -16,6 +16,7 @@ import io.moe4j.autotune.profile.CallKind;
 import io.moe4j.autotune.profile.TokenBuckets;
 import io.moe4j.autotune.profile.TuningFamily;
 import io.moe4j.autotune.store.Plan;
+import io.moe4j.autotune.store.TacticCacheV1;
 import io.moe4j.checkpoint.MoeCheckpoint;
 import io.moe4j.checkpoint.MoeCheckpointLayer;
 import java.nio.file.Path;
@@ -43,7 +44,7 @@ import picocli.CommandLine.TypeConversionException;
       "What was tuned before is not measured again. A token count whose time ran out gets the best "
           + "tactic so far; the next tune measures it again and gives it all the time it needs. "
           + "Ctrl-C keeps what is finished.",
-      "Fails where nothing could be tuned.",
+      "Fails where nothing could be tuned, and where neither the cache nor a plan has it.",
       ""
     })
 final class TuneCommand implements Callable<Integer> {
@@ -234,7 +235,7 @@ final class TuneCommand implements Callable<Integer> {
             parts,
             reports.stream().flatMap(r -> r.blocked().stream()).distinct().toList(),
             tuner.statistics().problems(),
-            cacheSelection.folder().toString(),
+            areKept(reports) ? cacheSelection.folder().toString() : null,
             plan == null ? null : plan.toString(),
             page == null ? null : page.toString());
     save(known, sweeps, report);
@@ -257,6 +258,18 @@ final class TuneCommand implements Callable<Integer> {
         .ifPresent(
             shared -> sweeps.add(new Sweep("shared", shared, CallKind.of(RoutingMode.UNPACKED))));
     return sweeps;
+  }
+
+  private boolean areKept(List<TuningReport> reports) {
+    return reports.stream()
+        .allMatch(
+            report -> {
+              TacticCacheV1 cache =
+                  TacticCacheV1.below(cacheSelection.folder(), report.environment());
+              return report.results().stream()
+                  .filter(result -> result.decision().isPresent())
+                  .allMatch(result -> cache.get(result.key()).isPresent());
+            });
   }
 
   private void save(Plan known, List<Sweep> sweeps, TuneReport report) {

@@ -18,7 +18,7 @@ import java.util.Optional;
  * @param parts the layers and kinds of calls that were tuned
  * @param blocked tactics that were found defective
  * @param problems what went wrong with files
- * @param cache where the tunings are kept
+ * @param cache where the tunings are kept; null where they could not all be written
  * @param plan where they were written to as well; null if nowhere
  * @param page where the page was written to; null if nowhere
  */
@@ -96,11 +96,12 @@ record TuneReport(
    */
   record Tactic(String name, String outcome, String detail, Double nanos, int samples) {}
 
-  /** Whether there is a tuning for some token count of every part. */
+  /** Whether there is a tuning for some token count of every part, and a file that has it. */
   @JsonProperty
   boolean succeeded() {
-    return parts.stream()
-        .allMatch(part -> part.buckets().stream().anyMatch(bucket -> bucket.tactic() != null));
+    return (cache != null || plan != null)
+        && parts.stream()
+            .allMatch(part -> part.buckets().stream().anyMatch(bucket -> bucket.tactic() != null));
   }
 
   @Override
@@ -123,7 +124,7 @@ record TuneReport(
     out.printf(
         "%s %d launches in %s%n",
         interrupted ? "interrupted after" : "tuned with", launches, Units.seconds(seconds));
-    out.println("kept in " + cache);
+    Optional.ofNullable(cache).ifPresent(folder -> out.println("kept in " + folder));
     Optional.ofNullable(plan).ifPresent(file -> out.println("plan written to " + file));
     Optional.ofNullable(page).ifPresent(file -> out.println("report written to " + file));
   }

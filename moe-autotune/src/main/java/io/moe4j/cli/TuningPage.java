@@ -287,7 +287,9 @@ final class TuningPage {
         report.device().equals("cpu") ? "threads" : "multiprocessors",
         Integer.toString(report.computeUnits()));
     rows.put("instruction sets", report.instructionSets());
-    rows.put("cache", report.cache());
+    if (report.cache() != null) {
+      rows.put("cache", report.cache());
+    }
     html.append("<table class=\"environment\">\n<tbody>\n");
     rows.forEach(
         (name, value) -> {

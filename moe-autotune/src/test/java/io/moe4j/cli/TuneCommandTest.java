@@ -148,6 +148,21 @@ class TuneCommandTest {
   }
 
   @Test
+  void aCacheThatIsNoFolderKeepsNothingAndIsToldOnce() throws Exception {
+    Files.writeString(cache, "a file, not a folder");
+    Cli cli = tune("--tokens", "1");
+    assertEquals(1, cli.status(), cli.out());
+    assertTrue(cli.out().contains("cannot be read"), cli.out());
+    assertEquals(1, cli.out().lines().filter(line -> line.startsWith("problem")).count());
+    assertFalse(cli.out().contains("kept in"), cli.out());
+
+    Path plan = folder.resolve("plan.json");
+    Cli planned = tune("--tokens", "1", "--plan", plan, "--json");
+    assertEquals(0, planned.status(), planned.err());
+    assertFalse(planned.json().has("cache"), planned.out());
+  }
+
+  @Test
   void anEndedBudgetIsAFailureThatSaysSo() throws Exception {
     Cli cli = tune("--tokens", "1", "--budget", "0s", "--json");
     assertEquals(1, cli.status());
