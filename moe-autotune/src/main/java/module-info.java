@@ -3,7 +3,7 @@ module io.moe4j.autotune {
   requires transitive io.moe4j;
   requires com.fasterxml.jackson.core;
   requires com.fasterxml.jackson.databind;
-  requires info.picocli;
+  requires static info.picocli;
   requires jdk.jfr;
 
   exports io.moe4j.autotune;

@@ -13,12 +13,17 @@ import io.moe4j.QuantFormat;
 import io.moe4j.Routing;
 import io.moe4j.TensorSpec;
 import io.moe4j.WeightMatrix;
+import io.moe4j.autotune.Autotuner;
+import io.moe4j.autotune.TunerOptions;
+import io.moe4j.autotune.TuningOptions;
+import io.moe4j.autotune.profile.CallKind;
+import io.moe4j.autotune.profile.TokenBuckets;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
 /**
- * Runs a layer whose answer needs no reference: each expert multiplies by one, then by two, and has
- * the weight one half, so that the output is the input.
+ * Tunes and runs a layer whose answer needs no reference: each expert multiplies by one, then by
+ * two, and has the weight one half, so that the output is the input.
  */
 public final class UseLayer {
   private static final int SIZE = 32;
@@ -50,18 +55,25 @@ public final class UseLayer {
       int half = Float.floatToIntBits(0.5f) >>> 16;
       packed.putInt(4 * token, (token % EXPERTS) << 16 | half);
     }
+    if (UseLayer.class.getResource("/picocli/CommandLine.class") != null) {
+      throw new AssertionError("the application's command line came with the tuner");
+    }
+    Autotuner tuner =
+        Autotuner.create(TunerOptions.builder().buckets(TokenBuckets.of(TOKENS)).build());
     try (MoeDevice device = MoeDevice.open("cpu");
-        MoeLayer layer = device.prepare(spec, held -> expert);
+        MoeLayer layer = device.prepare(spec, held -> expert, tuner);
         var input = device.upload(hidden, x);
         var routing = device.upload(chosen, packed);
         var output = device.allocate(hidden);
         var workspace = layer.newWorkspace(TOKENS)) {
-      layer.run(
+      MoeCall call =
           MoeCall.of(
               new Routing.Packed(routing),
               HiddenStates.bf16(input),
-              new MoeOutput.Finalized(output)),
-          workspace);
+              new MoeOutput.Finalized(output));
+      tuner.tune(layer, CallKind.of(call), TuningOptions.DEFAULT);
+      tuner.coverage(layer, CallKind.of(call), TOKENS).requireComplete();
+      layer.run(call, workspace);
       ByteBuffer y = littleEndian((int) hidden.bytes());
       output.copyTo(y);
       if (!y.equals(x)) {
@@ -69,7 +81,7 @@ public final class UseLayer {
       }
       System.out.printf(
           "%s: %s ran on %s%n",
-          UseLayer.class.getModule(), layer.tactics(TOKENS).get(0), device.info().model());
+          UseLayer.class.getModule(), layer.tactic(call), device.info().model());
     }
   }
 
