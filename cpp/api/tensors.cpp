@@ -94,8 +94,8 @@ int64_t moe4j_swizzled_scale_bytes(int64_t rows, int64_t columns) {
   constexpr int64_t kMaxExtent = INT64_MAX - moe4j::kScaleTileRows;
   if (rows < 0 || columns < 0 || rows > kMaxExtent || columns > kMaxExtent) return -1;
   int64_t bytes = 0;
-  if (__builtin_mul_overflow(moe4j::scale_tiles(rows, moe4j::kScaleTileRows),
-                             moe4j::scale_tiles(columns, moe4j::kScaleTileColumns), &bytes) ||
+  if (__builtin_mul_overflow(moe4j::ceil_div(rows, moe4j::kScaleTileRows),
+                             moe4j::ceil_div(columns, moe4j::kScaleTileColumns), &bytes) ||
       __builtin_mul_overflow(bytes, moe4j::kScaleTileBytes, &bytes)) {
     return -1;
   }

@@ -60,7 +60,7 @@ void* allocate_memory(int64_t bytes) noexcept {
   constexpr int64_t kHugePage = int64_t{2} << 20;
   if (bytes > kLargest) return nullptr;
   const int64_t alignment = bytes < kHugePage ? MOE4J_ALIGNMENT : kHugePage;
-  const int64_t rounded = std::max<int64_t>(1, ceil_div(bytes, alignment)) * alignment;
+  const int64_t rounded = round_up(std::max<int64_t>(1, bytes), alignment);
   void* memory = std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>(rounded));
 #if defined(MADV_HUGEPAGE)
   if (memory != nullptr && alignment == kHugePage) {

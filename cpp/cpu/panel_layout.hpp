@@ -29,6 +29,7 @@
 #include <cstdint>
 
 #include "formats/block_format.hpp"
+#include "support/round_up.hpp"
 
 namespace moe4j {
 
@@ -38,12 +39,10 @@ inline constexpr int64_t kChunkK = 64;
 /** Outputs of the activation in a gated panel. */
 inline constexpr int64_t kGatedPanelRows = kPanelRows / 2;
 
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 constexpr int64_t chunks(int64_t k) { return ceil_div(k, kChunkK); }
 
 /** K with its padding: the length of a token's vector as kernels read it. */
-constexpr int64_t padded_k(int64_t k) { return chunks(k) * kChunkK; }
+constexpr int64_t padded_k(int64_t k) { return round_up(k, kChunkK); }
 
 constexpr int64_t chunk_code_bytes(int32_t weight_format) {
   return kPanelRows * block_format(weight_format).code_bytes(kChunkK);

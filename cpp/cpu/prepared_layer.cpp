@@ -61,7 +61,7 @@ LayerShape::LayerShape(const moe4j_layer_desc& desc) noexcept
   const int64_t bytes = gemm1_panels * gemm1_panel_bytes + gemm2_panels * gemm2_panel_bytes +
                         floats * static_cast<int64_t>(sizeof(float)) +
                         static_cast<int64_t>(sizeof(ExpertScalars));
-  expert_bytes = ceil_div(bytes, kLine) * kLine;
+  expert_bytes = round_up(bytes, kLine);
 }
 
 PreparedLayer::PreparedLayer(const moe4j_layer_desc& desc) noexcept

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "formats/bf16.hpp"
+#include "support/round_up.hpp"
 
 namespace moe4j {
 namespace {
@@ -23,8 +24,8 @@ double bias_at(int32_t dtype, const void* bias, int64_t index) {
 void router_logits(const RouterProjection& p, const Kernels& kernels,
                    ThreadPool::Lease& threads) noexcept {
   constexpr int64_t kRows = DotTile::kMaxRows;
-  const int64_t expert_tiles = (p.num_experts + kRows - 1) / kRows;
-  const int64_t token_tiles = (p.tokens + kRows - 1) / kRows;
+  const int64_t expert_tiles = ceil_div(p.num_experts, kRows);
+  const int64_t token_tiles = ceil_div(p.tokens, kRows);
   threads.parallel_for(token_tiles * expert_tiles, [&](int64_t item) {
     const int64_t token = item / expert_tiles * kRows;
     const int64_t expert = item % expert_tiles * kRows;

@@ -5,6 +5,7 @@
 
 #include "cuda/weight_layout.hpp"
 #include "moe4j/moe4j.h"
+#include "support/round_up.hpp"
 
 namespace moe4j::cuda {
 
@@ -73,11 +74,11 @@ struct TiledRows {
 
 /** First storage row of an expert whose first row is `offset`: a multiple of 8, clear of others. */
 MOE4J_HOST_DEVICE constexpr int32_t storage_begin(int32_t offset, int32_t expert) {
-  return (offset + 7) / 8 * 8 + 8 * expert;
+  return round_up(offset, 8) + 8 * expert;
 }
 
 MOE4J_HOST_DEVICE constexpr int64_t storage_capacity(int64_t rows, int32_t experts) {
-  return (rows + 7) / 8 * 8 + 8 * static_cast<int64_t>(experts + 1);
+  return round_up(rows, 8) + 8 * static_cast<int64_t>(experts + 1);
 }
 
 /** What happens to accumulators on their way to memory. */

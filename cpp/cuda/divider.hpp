@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "cuda/weight_layout.hpp"
+#include "support/host_device.hpp"
 
 namespace moe4j::cuda {
 

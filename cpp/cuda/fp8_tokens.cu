@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(kWarps * 32) fill_fp8(const FillFp8 args) {
   }
 #pragma unroll
   for (int i = 0; i < kHeld; ++i) look_at(held[i]);
-  const int32_t padded_k = ceil_div(args.k, kFp8TileK) * kFp8TileK;
+  const int32_t padded_k = round_up(args.k, kFp8TileK);
   for (int32_t k = (kHeld * 32 + lane) * kChunk; k < padded_k; k += 32 * kChunk) {
     look_at(load_chunk(args, source, tiled, k));
   }

@@ -158,11 +158,11 @@ void launch_survey_scales(CheckedStream& stream, int32_t format, int64_t rows, i
                           const LinearMatrix& matrix, ScaleSurvey* survey);
 
 /**
- * Repacks one projection of one expert; `second` holds the up rows of a gated GEMM1. Surveys (one,
- * or two if gated) have been made.
+ * Repacks one projection [rows, k] of one expert; `second` holds the up rows of a gated GEMM1.
+ * Surveys (one, or two if gated) have been made.
  */
-void launch_prepare(CheckedStream& stream, int32_t format, int64_t rows, int64_t k,
-                    const LinearMatrix& first, const LinearMatrix* second,
+void launch_prepare(CheckedStream& stream, int32_t format, const WeightLayout& layout, int64_t rows,
+                    int64_t k, const LinearMatrix& first, const LinearMatrix* second,
                     const ScaleSurvey* surveys, uint8_t* prepared);
 
 /**

@@ -228,7 +228,9 @@ Status prepare_permute(int32_t* max_experts) {
   return Status::ok();
 }
 
-int32_t permute_chunks(int64_t tokens) { return ceil_div(tokens, kChunkTokens); }
+int32_t permute_chunks(int64_t tokens) {
+  return static_cast<int32_t>(ceil_div(tokens, kChunkTokens));
+}
 
 void launch_clear(Chain& chain, int32_t* counters, int32_t count) {
   chain.launch("clear", clear, dim3(1), kClearThreads, 0, counters, count);
@@ -237,18 +239,18 @@ void launch_clear(Chain& chain, int32_t* counters, int32_t count) {
 void launch_permute(Chain& chain, const Routing& routing, int32_t* chunk_counts,
                     const Permutation& permutation) {
   const auto whole =
-      static_cast<int32_t>(std::min<int64_t>(ceil_div(routing.tokens, 32) * 32, kWholeTokens));
+      static_cast<int32_t>(std::min<int64_t>(round_up(routing.tokens, 32), kWholeTokens));
   const bool one_chunk =
       routing.tokens <= whole && Bitmaps::bytes(routing.experts(), whole) <= kWholeBytes;
   const int32_t chunk_tokens = one_chunk ? whole : kChunkTokens;
-  const Cut cut = {ceil_div(routing.tokens, chunk_tokens),
+  const Cut cut = {static_cast<int32_t>(ceil_div(routing.tokens, chunk_tokens)),
                    chunk_tokens,
                    routing.slots() > 32 ? 16 : 32,
                    Divider(routing.top_k),
                    Divider(routing.slots()),
                    Divider(routing.experts())};
   const int32_t wanted = ceil_div(chunk_tokens * routing.top_k, kIdsPerThread * 32) * 32;
-  const int32_t pairs = ceil_div(cut.block_tokens * routing.slots(), 32) * 32;
+  const int32_t pairs = round_up(cut.block_tokens * routing.slots(), 32);
   const int threads = std::clamp(wanted, std::max(kMinThreads, pairs), kMaxThreads);
   const int32_t shared_bytes = Bitmaps::bytes(routing.experts(), chunk_tokens);
   if (!one_chunk) {

@@ -188,8 +188,8 @@ void launch_survey_scales(CheckedStream& stream, int32_t format, int64_t rows, i
   stream.check("survey_scales");
 }
 
-void launch_prepare(CheckedStream& stream, int32_t format, int64_t rows, int64_t k,
-                    const LinearMatrix& first, const LinearMatrix* second,
+void launch_prepare(CheckedStream& stream, int32_t format, const WeightLayout& layout, int64_t rows,
+                    int64_t k, const LinearMatrix& first, const LinearMatrix* second,
                     const ScaleSurvey* surveys, uint8_t* prepared) {
   Prepare args = {};
   args.rows = rows;
@@ -199,10 +199,8 @@ void launch_prepare(CheckedStream& stream, int32_t format, int64_t rows, int64_t
   if (args.gated) args.matrices[1] = *second;
   args.surveys = surveys;
   args.prepared = prepared;
-  args.layout = weight_layout(format, args.gated ? 2 * rows : rows, k);
-  // A gated strip has 8 features: round the features up, not the rows.
-  if (args.gated) args.layout.row_blocks = ceil_div(rows, kTileRows / 2);
-  const int64_t tiles = int64_t{args.layout.row_blocks} * args.layout.k_blocks;
+  args.layout = layout;
+  const int64_t tiles = int64_t{layout.row_blocks} * layout.k_blocks;
   const auto kernel = format == MOE4J_FORMAT_NVFP4   ? prepare_fp4<MOE4J_FORMAT_NVFP4>
                       : format == MOE4J_FORMAT_MXFP4 ? prepare_fp4<MOE4J_FORMAT_MXFP4>
                                                      : prepare_bf16;

@@ -66,6 +66,7 @@ Status PreparedLayer::create(const moe4j_layer_desc& desc, bool wants_fp8) noexc
   gated_ = has_gate(desc.activation);
   const int32_t format = desc.weight_format;
   gate_up_layout_ = weight_layout(format, desc.intermediate_size, desc.hidden_size);
+  // A gated strip has 8 features: round the features up, not the rows.
   if (gated_) gate_up_layout_.row_blocks = ceil_div(desc.intermediate_size, kTileRows / 2);
   down_layout_ = weight_layout(format, desc.hidden_size, desc.intermediate_size);
   try {
@@ -170,11 +171,11 @@ Status PreparedLayer::set_expert(int32_t local_expert,
                            staged.matrices[m], surveys + m);
     }
   }
-  launch_prepare(stream, format, i, h, staged.matrices[kGate],
+  launch_prepare(stream, format, gate_up_layout_, i, h, staged.matrices[kGate],
                  gated_ ? &staged.matrices[kUp] : nullptr, surveys,
                  gate_up_.as() + local_expert * gate_up_layout_.expert_bytes());
-  launch_prepare(stream, format, h, i, staged.matrices[kDown], nullptr, surveys + kDown,
-                 down_.as() + local_expert * down_layout_.expert_bytes());
+  launch_prepare(stream, format, down_layout_, h, i, staged.matrices[kDown], nullptr,
+                 surveys + kDown, down_.as() + local_expert * down_layout_.expert_bytes());
   MOE4J_RETURN_IF_ERROR(stream.status());
 
   ScaleSurvey found[kMatrices];

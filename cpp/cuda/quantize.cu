@@ -158,7 +158,7 @@ __global__ void __launch_bounds__(kThreads) fill_tokens(const FillTokens args) {
     from.scale = args.intermediate ? scalars.intermediate : scalars.input;
   }
   if (format.has_token_scale) from.scale = token_scale(args, from.row);
-  const int32_t padded_k = ceil_div(args.k, kTileK) * kTileK;
+  const int32_t padded_k = round_up(args.k, kTileK);
   for (int32_t k = static_cast<int32_t>(threadIdx.x) * 8; k < padded_k; k += kThreads * 8) {
     uint8_t* chunk = args.output.chunk(storage, k);
     float values[8];
@@ -194,7 +194,7 @@ __global__ void __launch_bounds__(kSpreadWarps * 32) spread_tokens(const FillTok
   grid_dependency_wait();  // tokens are older than the kernel before this one
   grid_dependency_launch();
   if (!has_token) return;
-  const bool has_chunk = k < ceil_div(args.k, kTileK) * kTileK;
+  const bool has_chunk = k < round_up(args.k, kTileK);
   for (int32_t first = 0; first < args.slots; first += 32) {
     const int32_t slot = first + lane;
     const int32_t mine = slot < args.slots ? args.pair_storage[token * args.slots + slot] : -1;
@@ -264,15 +264,13 @@ __global__ void __launch_bounds__(kThreads)
   if (i >= swizzled_scale_bytes(rows, columns)) return;
   const int64_t tile = i / kScaleTileBytes;
   const int64_t byte = i % kScaleTileBytes;
-  const int64_t tiles_across = scale_tiles(columns, kScaleTileColumns);
+  const int64_t tiles_across = ceil_div(columns, kScaleTileColumns);
   const int64_t row = tile / tiles_across * kScaleTileRows + byte / 16 + byte % 16 / 4 * 32;
   const int64_t column = tile % tiles_across * kScaleTileColumns + byte % 4;
   destination[i] = row < rows && column < columns ? source[row * columns + column] : 0;
 }
 
-unsigned blocks_for(int64_t items) {
-  return static_cast<unsigned>((items + kThreads - 1) / kThreads);
-}
+unsigned blocks_for(int64_t items) { return static_cast<unsigned>(ceil_div(items, kThreads)); }
 
 Status launched(const char* name) { return cuda_status(cudaGetLastError(), name); }
 
@@ -281,8 +279,7 @@ Status launched(const char* name) { return cuda_status(cudaGetLastError(), name)
 void launch_fill_tokens(Chain& chain, const FillTokens& args) {
   const bool plain = args.format == MOE4J_FORMAT_BF16 && args.slots > 0 && args.k % 8 == 0;
   if (plain) {
-    const int64_t blocks =
-        int64_t{ceil_div(args.tokens, kSpreadWarps)} * ceil_div(args.k, kPieceElements);
+    const int64_t blocks = ceil_div(args.tokens, kSpreadWarps) * ceil_div(args.k, kPieceElements);
     chain.launch("fill_tokens", spread_tokens, dim3(static_cast<unsigned>(blocks)),
                  kSpreadWarps * 32, 0, args);
   } else {

@@ -35,8 +35,7 @@ __global__ void __launch_bounds__(kWarps * 32) router_logits(const RouterLogits 
 Status launch_router_logits(cudaStream_t stream, const RouterLogits& args) {
   const int64_t outputs = args.tokens * args.experts;
   if (outputs == 0) return Status::ok();
-  router_logits<<<static_cast<unsigned>((outputs + kWarps - 1) / kWarps), kWarps * 32, 0, stream>>>(
-      args);
+  router_logits<<<static_cast<unsigned>(ceil_div(outputs, kWarps)), kWarps * 32, 0, stream>>>(args);
   return cuda_status(cudaGetLastError(), "router_logits");
 }
 

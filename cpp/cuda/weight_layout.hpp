@@ -31,6 +31,7 @@
 
 #include "moe4j/moe4j.h"
 #include "support/host_device.hpp"
+#include "support/round_up.hpp"
 
 namespace moe4j::cuda {
 
@@ -82,12 +83,8 @@ struct WeightLayout {
   MOE4J_HOST_DEVICE int64_t expert_bytes() const { return row_blocks * row_block_bytes(); }
 };
 
-MOE4J_HOST_DEVICE constexpr int32_t ceil_div(int64_t a, int64_t b) {
-  return static_cast<int32_t>((a + b - 1) / b);
-}
-
-MOE4J_HOST_DEVICE constexpr WeightLayout weight_layout(int32_t weight_format, int64_t rows,
-                                                       int64_t k) {
+MOE4J_HOST_DEVICE constexpr WeightLayout weight_layout(int32_t weight_format, int32_t rows,
+                                                       int32_t k) {
   return {ceil_div(rows, kTileRows), ceil_div(k, kTileK), strip_layout(weight_format).tile_bytes()};
 }
 

@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "support/host_device.hpp"
+#include "support/round_up.hpp"
 
 namespace moe4j {
 
@@ -20,21 +21,16 @@ inline constexpr int64_t kScaleTileRows = 128;
 inline constexpr int64_t kScaleTileColumns = 4;
 inline constexpr int64_t kScaleTileBytes = kScaleTileRows * kScaleTileColumns;
 
-MOE4J_HOST_DEVICE constexpr int64_t scale_tiles(int64_t extent, int64_t tile) {
-  return (extent + tile - 1) / tile;
-}
-
 /** Bytes of the swizzled layout, padding included. */
 MOE4J_HOST_DEVICE constexpr int64_t swizzled_scale_bytes(int64_t rows, int64_t columns) {
-  return scale_tiles(rows, kScaleTileRows) * scale_tiles(columns, kScaleTileColumns) *
-         kScaleTileBytes;
+  return ceil_div(rows, kScaleTileRows) * ceil_div(columns, kScaleTileColumns) * kScaleTileBytes;
 }
 
 /** Where element (row, column) of a matrix with `columns` columns lies in the swizzled layout. */
 MOE4J_HOST_DEVICE constexpr int64_t swizzled_scale_offset(int64_t row, int64_t column,
                                                           int64_t columns) {
   const int64_t tile =
-      (row / kScaleTileRows) * scale_tiles(columns, kScaleTileColumns) + column / kScaleTileColumns;
+      (row / kScaleTileRows) * ceil_div(columns, kScaleTileColumns) + column / kScaleTileColumns;
   const int64_t r = row % kScaleTileRows;
   return tile * kScaleTileBytes + (r % 32) * 16 + (r / 32) * 4 + column % kScaleTileColumns;
 }

@@ -4,6 +4,7 @@
 
 #include "cpu/token_vectors.hpp"
 #include "support/layer_desc.hpp"
+#include "support/round_up.hpp"
 
 namespace moe4j {
 namespace {
@@ -17,7 +18,7 @@ class Carver {
   T* take(int64_t count) {
     const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
     void* piece = base_ == nullptr ? nullptr : base_ + used_;
-    used_ += ceil_div(bytes, MOE4J_ALIGNMENT) * MOE4J_ALIGNMENT;
+    used_ += round_up(bytes, MOE4J_ALIGNMENT);
     return static_cast<T*>(piece);
   }
 

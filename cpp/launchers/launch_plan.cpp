@@ -45,7 +45,7 @@ Status LaunchPlan::make(const CudaContext& context, const moe4j_layer_desc& desc
         const auto* pointer = reinterpret_cast<const void*>(kernel);
         int32_t granted = 0;
         MOE4J_RETURN_IF_ERROR(
-            allow_shared_memory(pointer, kSm90Shared - kSm90BlockShared, &granted));
+            allow_shared_memory(pointer, kSm90DecodeShared - kSm90BlockShared, &granted));
         // Kernels that split a multiprocessor's memory differently do not run there side by side.
         MOE4J_RETURN_IF_ERROR(cuda_status(
             cudaFuncSetAttribute(pointer, cudaFuncAttributePreferredSharedMemoryCarveout,
@@ -73,7 +73,7 @@ Status LaunchPlan::make(const CudaContext& context, const moe4j_layer_desc& desc
       for (int64_t tokens = 32; narrow_suits(desc, tokens); tokens += 32) {
         MOE4J_RETURN_IF_ERROR(
             count_blocks(reinterpret_cast<const void*>(instance.kernel), instance.threads,
-                         instance.shared_bytes(tokens, experts), kNarrowShared,
+                         instance.shared_bytes(tokens, experts), kSm90Shared,
                          &plan->narrow_blocks_[i][static_cast<size_t>(tokens / 32 - 1)]));
       }
       continue;

@@ -1,11 +1,22 @@
-// Multiples of a unit.
+// Division that rounds up.
 #pragma once
 
-#include <cstdint>
+#include <type_traits>
+
+#include "support/host_device.hpp"
 
 namespace moe4j {
 
-/** The smallest multiple of `unit` that is not below `value`, which is not negative. */
-constexpr int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+/** The least whole number that is not below value / unit. The value is not negative. */
+template <class Value, class Unit>
+MOE4J_HOST_DEVICE constexpr std::common_type_t<Value, Unit> ceil_div(Value value, Unit unit) {
+  return (value + unit - 1) / unit;
+}
+
+/** The least multiple of `unit` that is not below the value. */
+template <class Value, class Unit>
+MOE4J_HOST_DEVICE constexpr std::common_type_t<Value, Unit> round_up(Value value, Unit unit) {
+  return ceil_div(value, unit) * unit;
+}
 
 }  // namespace moe4j

@@ -37,7 +37,7 @@ struct NarrowInstance {
 
   /** As many stages as fit beside the table; NarrowRing sees to it that the least do. */
   constexpr int32_t stages(int64_t tokens, int32_t experts) const {
-    const int32_t block_bytes = kNarrowShared / blocks - kSm90BlockShared;
+    const int32_t block_bytes = kSm90Shared / blocks - kSm90BlockShared;
     const int32_t ring_bytes = block_bytes - fixed_bytes - narrow_table_bytes(tokens, experts);
     return std::clamp(ring_bytes / stage_bytes, kNarrowLeastStages, most_stages);
   }

@@ -12,9 +12,6 @@ inline constexpr int kNarrowExperts = 512;  // whose table leaves the ring its l
 
 inline constexpr int32_t kNarrowLeastStages = 2;
 
-/** Shared memory of a multiprocessor. */
-inline constexpr int32_t kNarrowShared = 228 * 1024;
-
 /** Shared memory of a TokenTable: a bit for each token and expert, first rows and first tiles. */
 MOE4J_HOST_DEVICE constexpr int32_t narrow_table_bytes(int64_t tokens, int32_t experts) {
   return ceil_div(tokens, 32) * experts * 4 + 2 * schedule_bytes(experts);

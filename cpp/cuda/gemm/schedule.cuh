@@ -10,6 +10,7 @@
 
 #include "cuda/arguments.hpp"
 #include "cuda/block_scan.cuh"
+#include "support/round_up.hpp"
 
 namespace moe4j::cuda {
 
@@ -84,7 +85,7 @@ class Schedule {
     const int32_t count = offsets_[low + 1] - begin;
     if (kFewTokens && tiles == 1) return {low, item, begin, storage_begin(begin, low), count};
     const int32_t step = tiles * kTokenStep;
-    const int32_t each = (count + step - 1) / step * kTokenStep;
+    const int32_t each = ceil_div(count, step) * kTokenStep;
     const int32_t first = item % tiles * each;
     return {low, item / tiles, begin + first, storage_begin(begin, low) + first,
             min(each, count - first)};

@@ -77,7 +77,7 @@ struct DecodeShared {
 
 namespace decode_detail {
 MOE4J_HOST_DEVICE constexpr DecodeShared end(DecodeShared s, int32_t pairs, int32_t stages) {
-  s.barriers = (s.experts + pairs * static_cast<int32_t>(sizeof(ChosenExpert)) + 15) / 16 * 16;
+  s.barriers = round_up(s.experts + pairs * static_cast<int32_t>(sizeof(ChosenExpert)), 16);
   s.bytes = s.barriers + (2 * stages + 2) * 8;
   return s;
 }
@@ -105,8 +105,8 @@ MOE4J_HOST_DEVICE constexpr DecodeShared down_shared(int32_t weight_format, int3
   return decode_detail::end(s, tokens * slots, stages);
 }
 
-/** Shared memory of a multiprocessor of Hopper, a kilobyte of which is left alone. */
-inline constexpr int32_t kSm90Shared = 227 * 1024;
+/** Of a multiprocessor's shared memory, a kilobyte is left alone. */
+inline constexpr int32_t kSm90DecodeShared = kSm90Shared - 1024;
 
 /** GEMM1's blocks a multiprocessor, and the stages of their rings; 0 blocks where none fits. */
 struct GateUpPlan {
@@ -121,7 +121,7 @@ MOE4J_HOST_DEVICE constexpr GateUpPlan plan_gate_up(int32_t weight_format, int32
   for (; blocks > 0; --blocks) {
     for (int32_t s = stages; s >= 2; --s) {
       const int32_t bytes = gate_up_shared(weight_format, tokens, slots, hidden, s).bytes;
-      if (blocks * (bytes + kSm90BlockShared) <= kSm90Shared) return {blocks, s};
+      if (blocks * (bytes + kSm90BlockShared) <= kSm90DecodeShared) return {blocks, s};
     }
   }
   return {0, 0};
@@ -152,8 +152,9 @@ constexpr int32_t down_stages(int32_t weight_format, int32_t tokens, int32_t slo
     return down_shared(weight_format, tokens, slots, stages).bytes + kSm90BlockShared;
   };
   int32_t stages = kDecodeDownStages;
-  if (gate_up_shared_bytes + share * bytes(stages) <= kSm90Shared) return stages;
-  while ((share + 1) * bytes(stages) <= kSm90Shared && share * bytes(stages + 1) <= kSm90Shared) {
+  if (gate_up_shared_bytes + share * bytes(stages) <= kSm90DecodeShared) return stages;
+  while ((share + 1) * bytes(stages) <= kSm90DecodeShared &&
+         share * bytes(stages + 1) <= kSm90DecodeShared) {
     ++stages;
   }
   return stages;

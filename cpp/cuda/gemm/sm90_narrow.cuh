@@ -129,15 +129,14 @@ struct NarrowRing {
   static constexpr int kWeightBytes = Config::weight_bytes(Fragment<kFormat>::kTileBytes);
   static constexpr int kTokenBytes = NarrowTokens<Projection::kGateUp, Config>::kBytes;
   static_assert(kTokenBytes >= NarrowTokens<Projection::kDown, Config>::kBytes);
-  static constexpr int kStageBytes = (kWeightBytes + kTokenBytes + 127) / 128 * 128;
-  static constexpr int kBarrierBytes = ((3 * Config::kStages + 4) * 8 + 15) / 16 * 16;
+  static constexpr int kStageBytes = round_up(kWeightBytes + kTokenBytes, 128);
+  static constexpr int kBarrierBytes = round_up((3 * Config::kStages + 4) * 8, 16);
   static constexpr int kAnnouncedBytes = 16;
   static constexpr int kSlotBytes = Config::kStages * static_cast<int>(sizeof(NarrowSlot));
-  static constexpr int kFixedBytes =
-      (kBarrierBytes + kAnnouncedBytes + kSlotBytes + 127) / 128 * 128;
+  static constexpr int kFixedBytes = round_up(kBarrierBytes + kAnnouncedBytes + kSlotBytes, 128);
   static_assert(kFixedBytes + kNarrowLeastStages * kStageBytes +
                         narrow_table_bytes(kNarrowTokens, kNarrowExperts) + kSm90BlockShared <=
-                    kNarrowShared / Config::kBlocks,
+                    kSm90Shared / Config::kBlocks,
                 "the least stages fit beside the largest table");
   static_assert(kSm90BlockShared >= 1024 + kScanBytes, "exclusive_scan() is accounted for");
 

@@ -23,7 +23,7 @@ class TokenTable {
   __device__ __forceinline__ TokenTable(int32_t* shared, const Routing& routing, int max_tokens)
       : bits_(reinterpret_cast<uint32_t*>(shared)),
         experts_(routing.experts()),
-        words_((static_cast<int32_t>(routing.tokens) + 31) / 32) {
+        words_(ceil_div(static_cast<int32_t>(routing.tokens), 32)) {
     offsets_ = shared + words_ * experts_;
     first_tile_ = offsets_ + experts_ + 1;
     const auto thread = static_cast<int32_t>(threadIdx.x);
