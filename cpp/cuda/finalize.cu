@@ -1,9 +1,7 @@
 // The weighted sum over a token's experts, in slot order.
-#include <cuda_bf16.h>
-
 #include <type_traits>
 
-#include "cuda/gemm/epilogue.cuh"
+#include "cuda/bf16.cuh"
 #include "cuda/kernels.hpp"
 #include "cuda/ptx/copy.cuh"
 #include "cuda/ptx/grid_dependency.cuh"
@@ -39,11 +37,11 @@ struct Elements {
       const uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        sum[2 * i] += weight * __uint_as_float(words[i] << 16);
-        sum[2 * i + 1] += weight * __uint_as_float(words[i] & 0xFFFF0000u);
+        sum[2 * i] += weight * lower_bf16(words[i]);
+        sum[2 * i + 1] += weight * upper_bf16(words[i]);
       }
     } else {
-      sum[0] += weight * __uint_as_float(static_cast<uint32_t>(bits) << 16);
+      sum[0] += weight * lower_bf16(bits);
     }
   }
 };
@@ -75,13 +73,7 @@ __device__ __forceinline__ void add_rows(const Finalize& args, int64_t out, int3
 #pragma unroll
     for (int i = 0; i < kElements; ++i) static_cast<float*>(args.output)[out + i] = sum[i];
   } else if constexpr (kElements == kWide) {
-    uint4 bits;
-    uint32_t* words = &bits.x;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      words[i] = round_bf16(sum[2 * i]) | static_cast<uint32_t>(round_bf16(sum[2 * i + 1])) << 16;
-    }
-    *reinterpret_cast<uint4*>(static_cast<uint16_t*>(args.output) + out) = bits;
+    *reinterpret_cast<uint4*>(static_cast<uint16_t*>(args.output) + out) = round_bf16_chunk(sum);
   } else {
     static_cast<uint16_t*>(args.output)[out] = round_bf16(sum[0]);
   }

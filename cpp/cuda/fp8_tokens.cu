@@ -1,7 +1,9 @@
 // Rows of BF16 to E4M3 with one power of two a row, as fp8_layout.hpp lays tokens out.
+#include "cuda/bf16.cuh"
 #include "cuda/fp8_layout.hpp"
 #include "cuda/kernels.hpp"
 #include "cuda/ptx/grid_dependency.cuh"
+#include "cuda/storage_rows.cuh"
 #include "formats/e4m3.hpp"
 #include "formats/ue8m0.hpp"
 
@@ -17,6 +19,8 @@ struct Chunk {
   uint32_t pairs[8];
 };
 
+/** Of x, from row `source` of the caller's; of h, from row `storage`, where GEMM1 left it. */
+template <bool kIsX>
 __device__ __forceinline__ Chunk load_chunk(const FillFp8& args, int64_t source, int64_t storage,
                                             int32_t k) {
   Chunk chunk = {};
@@ -24,9 +28,8 @@ __device__ __forceinline__ Chunk load_chunk(const FillFp8& args, int64_t source,
   for (int half = 0; half < 2; ++half) {
     const int32_t first = k / 64 * 64 + half * 32 + k % 64 / 2;
     if (first >= args.k) break;
-    const void* from = args.source != nullptr
-                           ? static_cast<const void*>(args.source + source * args.k + first)
-                           : args.tiled_source.chunk(storage, first);
+    const void* from = kIsX ? static_cast<const void*>(args.source + source * args.k + first)
+                            : args.tiled_source.chunk(storage, first);
     const uint4 words = *static_cast<const uint4*>(from);
     chunk.pairs[half * 4] = words.x;
     chunk.pairs[half * 4 + 1] = words.y;
@@ -38,8 +41,8 @@ __device__ __forceinline__ Chunk load_chunk(const FillFp8& args, int64_t source,
 
 /** Two E4M3 of a pair of BF16, each times `factor`, a power of two: rounded once. */
 __device__ __forceinline__ uint32_t encode_pair(uint32_t pair, float factor) {
-  const float low = __uint_as_float(pair << 16) * factor;
-  const float high = __uint_as_float(pair & 0xFFFF0000u) * factor;
+  const float low = lower_bf16(pair) * factor;
+  const float high = upper_bf16(pair) * factor;
   uint32_t codes = 0;
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
   uint16_t both;
@@ -93,13 +96,13 @@ __global__ void __launch_bounds__(kWarps * 32) fill_fp8(const FillFp8 args) {
   Chunk held[kHeld];
 #pragma unroll
   for (int i = 0; i < kHeld; ++i) {
-    held[i] = load_chunk(args, source, tiled, (i * 32 + lane) * kChunk);
+    held[i] = load_chunk<kIsX>(args, source, tiled, (i * 32 + lane) * kChunk);
   }
 #pragma unroll
   for (int i = 0; i < kHeld; ++i) look_at(held[i]);
   const int32_t padded_k = round_up(args.k, kFp8TileK);
   for (int32_t k = (kHeld * 32 + lane) * kChunk; k < padded_k; k += 32 * kChunk) {
-    look_at(load_chunk(args, source, tiled, k));
+    look_at(load_chunk<kIsX>(args, source, tiled, k));
   }
   largest = __reduce_max_sync(0xFFFFFFFFu, max(largest & 0xFFFFu, largest >> 16)) << 16;
   const bool finite = largest < 0x7F800000u;
@@ -113,31 +116,23 @@ __global__ void __launch_bounds__(kWarps * 32) fill_fp8(const FillFp8 args) {
 
   if (kIsX) wait();
   if (source == 0) zero_padding_scales(args, lane);
-  const int32_t places = kIsX ? args.slots : 1;
-  const auto find_storage = [&](int32_t place) {
-    if (place >= places) return -1;
-    return kIsX ? args.pair_storage[source * places + place] : static_cast<int32_t>(tiled);
-  };
-  int32_t mine = find_storage(lane);
-  for (int32_t first = 0;;) {
-    if (mine >= 0) args.token_scales[mine] = token_scale;
-    for (int32_t i = 0; i < min(32, places - first); ++i) {
-      const int64_t storage = __shfl_sync(0xFFFFFFFFu, mine, i);
-      if (storage < 0) continue;
-      const auto store = [&](const uint4& chunk, int32_t k) {
-        if (k >= padded_k) return;
-        *reinterpret_cast<uint4*>(fp8_chunk(args.output.data, args.output.capacity, storage, k)) =
-            chunk;
-      };
+  const auto store_row = [&](int64_t storage) {
+    if (lane == 0) args.token_scales[storage] = token_scale;
+    const auto store = [&](const uint4& chunk, int32_t k) {
+      if (k >= padded_k) return;
+      *reinterpret_cast<uint4*>(fp8_chunk(args.output.data, args.output.capacity, storage, k)) =
+          chunk;
+    };
 #pragma unroll
-      for (int j = 0; j < kHeld; ++j) store(codes[j], (j * 32 + lane) * kChunk);
-      for (int32_t k = (kHeld * 32 + lane) * kChunk; k < padded_k; k += 32 * kChunk) {
-        store(encode(load_chunk(args, source, tiled, k), factor), k);
-      }
+    for (int j = 0; j < kHeld; ++j) store(codes[j], (j * 32 + lane) * kChunk);
+    for (int32_t k = (kHeld * 32 + lane) * kChunk; k < padded_k; k += 32 * kChunk) {
+      store(encode(load_chunk<kIsX>(args, source, tiled, k), factor), k);
     }
-    first += 32;
-    if (first >= places) return;
-    mine = find_storage(first + lane);
+  };
+  if (kIsX) {
+    for_each_storage_row(args.pair_storage + source * args.slots, args.slots, lane, store_row);
+  } else {
+    store_row(tiled);
   }
 }
 

@@ -74,8 +74,7 @@ __device__ __forceinline__ void mark(const Routing& routing, const Cut& cut, con
   const auto threads = static_cast<int32_t>(blockDim.x);
   const auto tokens = static_cast<int32_t>(min(int64_t{cut.chunk_tokens}, routing.tokens - begin));
   const int32_t ids = tokens * routing.top_k;
-  const int32_t* const words =
-      (routing.packed != nullptr ? routing.packed : routing.ids) + begin * routing.top_k;
+  const int32_t* const words = id_words(routing) + begin * routing.top_k;
   for (int32_t base = thread; base < ids; base += kIdsPerThread * threads) {
     int32_t word[kIdsPerThread];
 #pragma unroll
@@ -85,8 +84,7 @@ __device__ __forceinline__ void mark(const Routing& routing, const Cut& cut, con
 #pragma unroll
     for (int i = 0; i < kIdsPerThread; ++i) {
       const int32_t at = base + i * threads;
-      const int32_t id = routing.packed != nullptr ? packed_id(word[i]) : word[i];
-      const int32_t expert = at < ids ? local_expert(routing, id) : -1;
+      const int32_t expert = at < ids ? local_expert(routing, id_in(routing, word[i])) : -1;
       if (expert < 0) continue;
       const auto token = static_cast<uint32_t>(cut.by_top_k.divide(at));
       atomicOr(maps.bits + token / 32 * maps.experts + expert, 1u << token % 32);

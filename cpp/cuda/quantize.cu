@@ -1,10 +1,9 @@
 // Block formats on the device: activations on their way to a matrix unit, and the quantizers, scale
 // layouts and dequantizers of the C ABI. Rounding is that of formats/, bit for bit.
-#include <cuda_bf16.h>
-
-#include "cuda/gemm/epilogue.cuh"
+#include "cuda/bf16.cuh"
 #include "cuda/kernels.hpp"
 #include "cuda/ptx/grid_dependency.cuh"
+#include "cuda/storage_rows.cuh"
 #include "formats/block_format.hpp"
 #include "formats/block_scale.hpp"
 #include "formats/scale_layout.hpp"
@@ -39,11 +38,6 @@ struct BlockQuantizer {
   }
 };
 
-__device__ float load_element(const void* source, bool is_f32, int64_t index) {
-  return is_f32 ? static_cast<const float*>(source)[index]
-                : load_bf16(static_cast<const uint16_t*>(source) + index);
-}
-
 /** The expert whose rows include `row`. */
 __device__ int32_t expert_of_row(const int32_t* offsets, int32_t experts, int64_t row) {
   int32_t low = 0;
@@ -59,17 +53,6 @@ __device__ int32_t expert_of_row(const int32_t* offsets, int32_t experts, int64_
   return low;
 }
 
-/** Eight BF16 as one chunk of TiledRows. */
-__device__ __forceinline__ void store_chunk(uint8_t* chunk, const float (&values)[8]) {
-  uint32_t words[4];
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    words[i] = round_bf16(values[2 * i]) | static_cast<uint32_t>(round_bf16(values[2 * i + 1]))
-                                               << 16;
-  }
-  *reinterpret_cast<uint4*>(chunk) = make_uint4(words[0], words[1], words[2], words[3]);
-}
-
 /** What a row's conversion needs to know. */
 struct RowSource {
   int64_t row;
@@ -82,7 +65,7 @@ __device__ float token_scale(const FillTokens& args, int64_t row) {
   __shared__ uint32_t warp_largest[kThreads / 32];
   uint32_t largest = 0;
   for (int32_t k = static_cast<int32_t>(threadIdx.x); k < args.k; k += kThreads) {
-    const float value = load_element(args.source, args.source_f32, row * args.k + k);
+    const float value = load_element(args.source, !args.source_f32, row * args.k + k);
     largest = max(largest, __float_as_uint(value) & 0x7FFFFFFFu);
   }
   largest = __reduce_max_sync(0xFFFFFFFFu, largest);
@@ -103,14 +86,14 @@ __device__ void convert_chunk(const FillTokens& args, const BlockFormat& format,
   if (k >= args.k) return;
   if (format.has_token_scale) {  // a power of two: quotients and products are exact
     for (int i = 0; i < 8 && k + i < args.k; ++i) {
-      const float value = load_element(args.source, args.source_f32, row + k + i);
+      const float value = load_element(args.source, !args.source_f32, row + k + i);
       values[i] = e4m3_decode(e4m3_encode(value / from.scale)) * from.scale;
     }
     return;
   }
   if (!format.has_scales) {
     for (int i = 0; i < 8 && k + i < args.k; ++i) {
-      values[i] = load_element(args.source, args.source_f32, row + k + i);
+      values[i] = load_element(args.source, !args.source_f32, row + k + i);
     }
     return;
   }
@@ -131,14 +114,14 @@ __device__ void convert_chunk(const FillTokens& args, const BlockFormat& format,
   float amax = 0;
   bool finite = true;
   for (int32_t i = 0; i < format.block; ++i) {
-    const float v = load_element(args.source, args.source_f32, row + block * format.block + i);
+    const float v = load_element(args.source, !args.source_f32, row + block * format.block + i);
     finite = finite && isfinite(v);
     amax = fmaxf(amax, fabsf(v));
   }
   const BlockQuantizer quantizer(format, finite ? amax : 0.0f, from.scale);
   for (int i = 0; i < 8; ++i) {
     // A NaN or infinity spoils its block, so that the damage stays visible.
-    values[i] = finite ? quantizer.decoded(load_element(args.source, args.source_f32, row + k + i))
+    values[i] = finite ? quantizer.decoded(load_element(args.source, !args.source_f32, row + k + i))
                        : __int_as_float(0x7FC00000);
   }
 }
@@ -160,10 +143,9 @@ __global__ void __launch_bounds__(kThreads) fill_tokens(const FillTokens args) {
   if (format.has_token_scale) from.scale = token_scale(args, from.row);
   const int32_t padded_k = round_up(args.k, kTileK);
   for (int32_t k = static_cast<int32_t>(threadIdx.x) * 8; k < padded_k; k += kThreads * 8) {
-    uint8_t* chunk = args.output.chunk(storage, k);
     float values[8];
     convert_chunk(args, format, from, k, values);
-    store_chunk(chunk, values);
+    *reinterpret_cast<uint4*>(args.output.chunk(storage, k)) = round_bf16_chunk(values);
   }
   if (args.zeroed_k >= 0 && threadIdx.x < 8) {
     *reinterpret_cast<uint4*>(args.zeroed.chunk(
@@ -195,19 +177,14 @@ __global__ void __launch_bounds__(kSpreadWarps * 32) spread_tokens(const FillTok
   grid_dependency_launch();
   if (!has_token) return;
   const bool has_chunk = k < round_up(args.k, kTileK);
-  for (int32_t first = 0; first < args.slots; first += 32) {
-    const int32_t slot = first + lane;
-    const int32_t mine = slot < args.slots ? args.pair_storage[token * args.slots + slot] : -1;
-    for (int32_t s = 0; s < min(32, args.slots - first); ++s) {
-      const int32_t row = __shfl_sync(0xFFFFFFFFu, mine, s);
-      if (row < 0) continue;
-      if (has_chunk) *reinterpret_cast<uint4*>(args.output.chunk(row, k)) = chunk;
-      if (args.zeroed_k >= 0 && piece == 0 && lane < 8) {
-        *reinterpret_cast<uint4*>(args.zeroed.chunk(row, args.zeroed_k + lane * 8)) =
-            make_uint4(0, 0, 0, 0);
-      }
+  const int32_t* const storage = args.pair_storage + token * args.slots;
+  for_each_storage_row(storage, args.slots, lane, [&](int32_t row) {
+    if (has_chunk) *reinterpret_cast<uint4*>(args.output.chunk(row, k)) = chunk;
+    if (args.zeroed_k >= 0 && piece == 0 && lane < 8) {
+      *reinterpret_cast<uint4*>(args.zeroed.chunk(row, args.zeroed_k + lane * 8)) =
+          make_uint4(0, 0, 0, 0);
     }
-  }
+  });
 }
 
 /** Thread = block of elements. */
@@ -220,14 +197,14 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t first = block * format.block;
   float amax = 0;
   for (int32_t i = 0; i < format.block; ++i) {
-    amax = fmaxf(amax, fabsf(load_element(source, !source_bf16, first + i)));
+    amax = fmaxf(amax, fabsf(load_element(source, source_bf16, first + i)));
   }
   // What is not finite is refused on the host only: here it saturates.
   const BlockQuantizer quantizer(format, fminf(amax, 3.402823466e38f), tensor_scale);
   scales[block] = quantizer.scale;
   for (int32_t i = 0; i < format.block; i += 2) {
-    const uint8_t even = quantizer.code(load_element(source, !source_bf16, first + i));
-    const uint8_t odd = quantizer.code(load_element(source, !source_bf16, first + i + 1));
+    const uint8_t even = quantizer.code(load_element(source, source_bf16, first + i));
+    const uint8_t odd = quantizer.code(load_element(source, source_bf16, first + i + 1));
     if (format.code_bits == 4) {
       codes[(first + i) / 2] = e2m1_pack(even, odd);
     } else {

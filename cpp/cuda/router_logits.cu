@@ -1,16 +1,11 @@
 // The router's dense projection: one warp a (token, expert), F32 products summed in a fixed order.
-#include "cuda/gemm/epilogue.cuh"
+#include "cuda/bf16.cuh"
 #include "cuda/kernels.hpp"
 
 namespace moe4j::cuda {
 namespace {
 
 constexpr int kWarps = 8;
-
-__device__ float load_element(const void* source, bool bf16, int64_t index) {
-  return bf16 ? load_bf16(static_cast<const uint16_t*>(source) + index)
-              : static_cast<const float*>(source)[index];
-}
 
 __global__ void __launch_bounds__(kWarps * 32) router_logits(const RouterLogits args) {
   const int lane = static_cast<int>(threadIdx.x) % 32;

@@ -10,7 +10,7 @@
 
 #include <type_traits>
 
-#include "cuda/gemm/epilogue.cuh"
+#include "cuda/bf16.cuh"
 #include "cuda/kernels.hpp"
 #include "cuda/ptx/grid_dependency.cuh"
 #include "cuda/routing.cuh"
@@ -227,9 +227,7 @@ __global__ void __launch_bounds__(kTokensPerBlock<kItems> * 32) route(const Logi
   const bool has_token = token < args.tokens;
   grid_dependency_wait();
   const auto logit_of = [&](int32_t e) {
-    const int64_t index = token * args.num_experts + e;
-    return args.logits_are_bf16 ? load_bf16(static_cast<const uint16_t*>(args.logits) + index)
-                                : static_cast<const float*>(args.logits)[index];
+    return load_element(args.logits, args.logits_are_bf16, token * args.num_experts + e);
   };
   float logits[kItems];
   float bias[kItems];

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cuda/arguments.hpp"
+#include "cuda/bf16.cuh"
 
 namespace moe4j::cuda {
 
@@ -15,13 +16,17 @@ __device__ __forceinline__ int32_t routed_id(const Routing& routing, int64_t slo
   return routing.packed != nullptr ? packed_id(routing.packed[slot]) : routing.ids[slot];
 }
 
+/** Where all words with ids are, [T, k], and the id in one: for many loads at once. */
+__device__ __forceinline__ const int32_t* id_words(const Routing& routing) {
+  return routing.packed != nullptr ? routing.packed : routing.ids;
+}
+__device__ __forceinline__ int32_t id_in(const Routing& routing, int32_t word) {
+  return routing.packed != nullptr ? packed_id(word) : word;
+}
+
 __device__ __forceinline__ float routed_weight(const Routing& routing, int64_t slot) {
-  if (routing.packed != nullptr) {
-    return __uint_as_float(static_cast<uint32_t>(routing.packed[slot]) << 16);
-  }
-  if (!routing.weights_are_bf16) return static_cast<const float*>(routing.weights)[slot];
-  return __uint_as_float(static_cast<uint32_t>(static_cast<const uint16_t*>(routing.weights)[slot])
-                         << 16);
+  if (routing.packed != nullptr) return lower_bf16(static_cast<uint32_t>(routing.packed[slot]));
+  return load_element(routing.weights, routing.weights_are_bf16, slot);
 }
 
 __device__ __forceinline__ int32_t local_expert(const Routing& routing, int32_t id) {

@@ -4,23 +4,14 @@
 // of tokens 2t and 2t + 1. Which features the strip rows are, says weight_layout.hpp.
 #pragma once
 
-#include <cuda_bf16.h>
-
 #include <cstdint>
 
 #include "cuda/arguments.hpp"
+#include "cuda/bf16.cuh"
 #include "cuda/gemm/activation.cuh"
 #include "cuda/gemm/schedule.cuh"
 
 namespace moe4j::cuda {
-
-__device__ __forceinline__ float load_bf16(const uint16_t* source) {
-  return __uint_as_float(static_cast<uint32_t>(*source) << 16);
-}
-
-__device__ __forceinline__ uint16_t round_bf16(float value) {
-  return __bfloat16_as_ushort(__float2bfloat16_rn(value));
-}
 
 /**
  * What a thread's two strip rows are multiplied by, and added. It comes from far: wide kernels load
@@ -126,7 +117,7 @@ class StripEpilogue {
       // One feature of two tokens: neighbours swap, so that each stores two of one token.
       const float h0 = activate_swiglu(scalars_, scaled<0>(d[0]), scaled<1>(d[2]));
       const float h1 = activate_swiglu(scalars_, scaled<0>(d[1]), scaled<1>(d[3]));
-      const uint32_t tokens = round_pair(h0, h1);
+      const uint32_t tokens = round_bf16_pair(h0, h1);
       const uint32_t other = __shfl_xor_sync(0xFFFFFFFFu, tokens, 4);
       if (n * 8 + mine_ < row_count_) {
         *reinterpret_cast<uint32_t*>(first_ + n * stride_) =
@@ -190,13 +181,8 @@ class StripEpilogue {
     return activate_ungated(epilogue_.activation, preactivation<kRow>(column, value));
   }
 
-  static __device__ __forceinline__ uint32_t round_pair(float first, float second) {
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
-    return *reinterpret_cast<const uint32_t*>(&pair);
-  }
-
   static __device__ __forceinline__ void store_pair(uint8_t* place, float first, float second) {
-    *reinterpret_cast<uint32_t*>(place) = round_pair(first, second);
+    *reinterpret_cast<uint32_t*>(place) = round_bf16_pair(first, second);
   }
 
   __device__ __forceinline__ void store_one(int32_t column, int32_t feature, float value) const {

@@ -35,7 +35,7 @@ class TokenTable {
     constexpr int kInFlight = 4;
     int32_t token[kInFlight];
     int32_t expert[kInFlight];
-    const int32_t* const words = routing.packed != nullptr ? routing.packed : routing.ids;
+    const int32_t* const words = id_words(routing);
     const auto load = [&](int32_t first) {
       int32_t word[kInFlight];
       int32_t slot[kInFlight];
@@ -49,7 +49,7 @@ class TokenTable {
       }
 #pragma unroll
       for (int i = 0; i < kInFlight; ++i) {
-        const int32_t id = routing.packed != nullptr ? packed_id(word[i]) : word[i];
+        const int32_t id = id_in(routing, word[i]);
         expert[i] = slot[i] < 0               ? -1
                     : slot[i] < routing.top_k ? local_expert(routing, id)
                                               : shared_expert(routing, slot[i]);
