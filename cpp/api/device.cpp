@@ -4,7 +4,7 @@
 #include "api/guard.hpp"
 #include "api/handles.hpp"
 #include "api/tensor_list.hpp"
-#include "cpu/cpu_device.hpp"
+#include "launchers/cpu_device.hpp"
 #include "moe4j/moe4j.h"
 #include "support/message.hpp"
 

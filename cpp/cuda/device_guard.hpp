@@ -7,6 +7,8 @@
 #include <cudaTypedefs.h>
 #include <cuda_runtime_api.h>
 
+#include "cuda/cuda_status.hpp"
+
 namespace moe4j::cuda {
 
 /** The driver's calls, looked up once: this library loads without a driver. */
@@ -64,7 +66,7 @@ class DeviceGuard {
   DeviceGuard(const DeviceGuard&) = delete;
   DeviceGuard& operator=(const DeviceGuard&) = delete;
 
-  cudaError_t error() const { return error_; }
+  Status status() const { return cuda_status(error_, "choosing the device"); }
 
  private:
   const Driver& driver_;

@@ -11,19 +11,9 @@
 #include <type_traits>
 #include <utility>
 
-#include "support/message.hpp"
-#include "support/status.hpp"
+#include "cuda/cuda_status.hpp"
 
 namespace moe4j::cuda {
-
-/** The runtime remembers a thread's last error: the check after the next launch is not to find it.
- */
-inline Status cuda_status(cudaError_t error, const char* doing) {
-  if (error == cudaSuccess) return Status::ok();
-  cudaGetLastError();
-  return failure(error == cudaErrorMemoryAllocation ? MOE4J_OUT_OF_MEMORY : MOE4J_DEVICE_ERROR,
-                 "CUDA: %s failed: %s", doing, cudaGetErrorString(error));
-}
 
 /** A kernel with all that its launch needs. */
 struct KernelLaunch {

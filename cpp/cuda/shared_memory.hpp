@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "cuda/launch.hpp"
+#include "cuda/cuda_status.hpp"
 
 namespace moe4j::cuda {
 

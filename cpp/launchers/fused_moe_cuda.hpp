@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "cuda/cuda_context.hpp"
 #include "cuda/prepared_layer.hpp"
+#include "launchers/cuda_context.hpp"
 #include "launchers/launch_plan.hpp"
 #include "moe4j/moe4j.h"
 #include "support/status.hpp"

@@ -1,6 +1,6 @@
 #include "launchers/launch_plan.hpp"
 
-#include "cuda/launch.hpp"
+#include "cuda/cuda_status.hpp"
 #include "cuda/shared_memory.hpp"
 #include "support/layer_desc.hpp"
 #include "support/limits.hpp"

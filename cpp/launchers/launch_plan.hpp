@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "cuda/cuda_context.hpp"
 #include "cuda/gemm/decode_limits.hpp"
 #include "cuda/gemm/narrow_limits.hpp"
 #include "cuda/gemm/sm90_decode.hpp"
 #include "cuda/tactic.hpp"
+#include "launchers/cuda_context.hpp"
 #include "moe4j/moe4j.h"
 #include "support/status.hpp"
 

@@ -13,8 +13,8 @@ namespace moe4j {
 inline constexpr char kPluginSymbol[] = "moe4j_device_plugin";
 
 struct DevicePlugin {
-  int32_t
-      abi_version; /* MOE4J_ABI_VERSION of the plugin's build; nothing else is read if it differs */
+  /** MOE4J_ABI_VERSION of the plugin's build; nothing else is read if it differs. */
+  int32_t abi_version;
   /** How many devices there are; when 0, the status' message says why (its code stays OK). */
   Status (*count)(int32_t* count) noexcept;
   Status (*open)(int32_t index, std::unique_ptr<Device>* device) noexcept;

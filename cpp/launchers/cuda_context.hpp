@@ -3,11 +3,11 @@
 
 #include <cuda.h>
 
-#include <atomic>
 #include <cstdint>
 #include <optional>
 
 #include "cuda/launch_graphs.hpp"
+#include "launchers/device_counts.hpp"
 
 namespace moe4j::cuda {
 
@@ -18,11 +18,7 @@ struct CudaContext {
   int32_t compute_capability = 0;  // 10 * major + minor
   int32_t max_experts = 0;  // of a layer, shared ones included: what the permutation can hold
   std::optional<LaunchGraphs> graphs;  // of an open device
-  std::atomic<int64_t> live_bytes{0};
-  std::atomic<int64_t> live_allocations{0};
-  std::atomic<int64_t> live_layers{0};
-  std::atomic<int64_t> launches{0};
-  std::atomic<int64_t> routing_launches{0};
+  DeviceCounts counts;
 };
 
 }  // namespace moe4j::cuda

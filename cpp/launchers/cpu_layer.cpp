@@ -1,4 +1,4 @@
-#include "cpu/cpu_layer.hpp"
+#include "launchers/cpu_layer.hpp"
 
 #include "cpu/tactic.hpp"
 #include "launchers/cpu_workspace.hpp"
@@ -31,17 +31,16 @@ CpuLayer::CpuLayer(const moe4j_layer_desc& desc, CpuContext& context) noexcept
   for (int32_t e = 0; expert_is_set_ != nullptr && e < num_held_experts(desc); ++e) {
     expert_is_set_[static_cast<size_t>(e)].store(false);
   }
-  context_.live_layers.fetch_add(1);
-  context_.live_bytes.fetch_add(prepared_.bytes());
+  context_.counts.live_layers.fetch_add(1);
+  context_.counts.live_bytes.fetch_add(prepared_.bytes());
 }
 
 CpuLayer::~CpuLayer() {
-  context_.live_bytes.fetch_sub(prepared_.bytes());
-  context_.live_layers.fetch_sub(1);
+  context_.counts.live_bytes.fetch_sub(prepared_.bytes());
+  context_.counts.live_layers.fetch_sub(1);
 }
 
 Status CpuLayer::set_expert(int32_t local_expert, const moe4j_expert_weights& weights) noexcept {
-  if (sealed()) return invalid_argument("layer: found a sealed one, expected one not yet sealed");
   MOE4J_RETURN_IF_ERROR(prepared_.set_expert(local_expert, weights, *context_.pool));
   expert_is_set_[static_cast<size_t>(local_expert)].store(true);
   return Status::ok();
@@ -74,10 +73,7 @@ Status CpuLayer::workspace_bytes(int32_t tactic, int64_t tokens, int64_t* bytes)
 Status CpuLayer::launch(const moe4j_launch_args& args) const noexcept {
   MOE4J_RETURN_IF_ERROR(
       launch_fused_moe(desc_, prepared_, kCpuTactics[args.tactic], args, *context_.pool));
-  context_.launches.fetch_add(1, std::memory_order_relaxed);
-  if (args.routing_mode == MOE4J_FROM_LOGITS) {
-    context_.routing_launches.fetch_add(1, std::memory_order_relaxed);
-  }
+  context_.counts.count_launch(args);
   return Status::ok();
 }
 

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "cuda/cuda_context.hpp"
+#include "launchers/cuda_context.hpp"
 #include "launchers/device.hpp"
 
 namespace moe4j::cuda {

@@ -9,6 +9,7 @@
 #include "cpu/instruction_set.hpp"
 #include "cpu/prepared_layer.hpp"
 #include "launchers/device.hpp"
+#include "launchers/device_counts.hpp"
 #include "support/thread_pool.hpp"
 
 namespace moe4j {
@@ -17,11 +18,7 @@ namespace moe4j {
 struct CpuContext {
   std::unique_ptr<ThreadPool> pool;
   InstructionSet best = InstructionSet::kPortable;
-  std::atomic<int64_t> live_bytes{0};
-  std::atomic<int64_t> live_allocations{0};
-  std::atomic<int64_t> live_layers{0};
-  std::atomic<int64_t> launches{0};
-  std::atomic<int64_t> routing_launches{0};
+  DeviceCounts counts;
 };
 
 class CpuLayer final : public Layer {

@@ -3,17 +3,15 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <mutex>
 #include <new>
 #include <string>
-#include <unordered_map>
 
-#include "cuda/cuda_context.hpp"
-#include "cuda/cuda_layer.hpp"
 #include "cuda/device_guard.hpp"
 #include "cuda/kernels.hpp"
 #include "cuda/relaxed_capture.hpp"
 #include "cuda/tactic.hpp"
+#include "launchers/cuda_context.hpp"
+#include "launchers/cuda_layer.hpp"
 #include "launchers/plugin.hpp"
 
 namespace moe4j::cuda {
@@ -47,7 +45,7 @@ class CudaDevice final : public Device {
     MOE4J_RETURN_IF_ERROR(
         cuda_status(primary_context(context_.index, &context_.primary), "choosing the device"));
     const DeviceGuard guard(context_.primary);
-    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    MOE4J_RETURN_IF_ERROR(guard.status());
     MOE4J_RETURN_IF_ERROR(cuda_status(cudaGetDeviceProperties(&properties_, context_.index),
                                       "asking for the device's properties"));
     context_.multiprocessors = properties_.multiProcessorCount;
@@ -78,15 +76,11 @@ class CudaDevice final : public Device {
     return info;
   }
 
-  moe4j_device_counters counters() const noexcept override {
-    return {context_.live_bytes.load(), context_.live_allocations.load(),
-            context_.live_layers.load(), context_.launches.load(),
-            context_.routing_launches.load()};
-  }
+  moe4j_device_counters counters() const noexcept override { return context_.counts.read(); }
 
   Status allocate(int64_t bytes, void** pointer) noexcept override {
     const DeviceGuard guard(context_.primary);
-    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    MOE4J_RETURN_IF_ERROR(guard.status());
     const RelaxedCapture relaxed;
     void* memory = nullptr;
     // cudaMalloc aligns to 256 bytes; 0 bytes would give no pointer.
@@ -97,39 +91,19 @@ class CudaDevice final : public Device {
                      "bytes: cannot allocate %lld bytes on cuda:%d: %s",
                      static_cast<long long>(bytes), context_.index, cudaGetErrorString(error));
     }
-    try {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      allocations_.emplace(memory, bytes);
-    } catch (const std::bad_alloc&) {
+    if (!allocations_.add(memory, bytes)) {
       cudaFree(memory);
       return failure(MOE4J_OUT_OF_MEMORY, "bytes: no host memory");
     }
-    context_.live_bytes += bytes;
-    ++context_.live_allocations;
     *pointer = memory;
     return Status::ok();
   }
 
   Status free(void* pointer) noexcept override {
-    if (pointer == nullptr) return Status::ok();
-    int64_t bytes = 0;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      const auto found = allocations_.find(pointer);
-      if (found == allocations_.end()) {
-        return invalid_argument(
-            "pointer: found %p, expected one that moe4j_allocate() of this device gave and that is "
-            "not yet freed",
-            pointer);
-      }
-      bytes = found->second;
-      allocations_.erase(found);
-    }
+    MOE4J_RETURN_IF_ERROR(allocations_.remove(pointer));
     // If what follows fails, the device is lost, memory and all, and shall still be closed.
-    context_.live_bytes -= bytes;
-    --context_.live_allocations;
     const DeviceGuard guard(context_.primary);
-    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    MOE4J_RETURN_IF_ERROR(guard.status());
     const RelaxedCapture relaxed;
     return cuda_status(cudaFree(pointer), "freeing memory");
   }
@@ -137,7 +111,7 @@ class CudaDevice final : public Device {
   Status copy_to_device(void* destination, const void* source, int64_t bytes,
                         void* stream) noexcept override {
     const DeviceGuard guard(context_.primary);
-    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    MOE4J_RETURN_IF_ERROR(guard.status());
     MOE4J_RETURN_IF_ERROR(refuse_capture(stream));
     return cuda_status(cudaMemcpyAsync(destination, source, static_cast<size_t>(bytes),
                                        cudaMemcpyHostToDevice, stream_of(stream)),
@@ -147,7 +121,7 @@ class CudaDevice final : public Device {
   Status copy_to_host(void* destination, const void* source, int64_t bytes,
                       void* stream) noexcept override {
     const DeviceGuard guard(context_.primary);
-    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    MOE4J_RETURN_IF_ERROR(guard.status());
     MOE4J_RETURN_IF_ERROR(refuse_capture(stream));
     MOE4J_RETURN_IF_ERROR(
         cuda_status(cudaMemcpyAsync(destination, source, static_cast<size_t>(bytes),
@@ -158,7 +132,7 @@ class CudaDevice final : public Device {
 
   Status synchronize(void* stream) noexcept override {
     const DeviceGuard guard(context_.primary);
-    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    MOE4J_RETURN_IF_ERROR(guard.status());
     const RelaxedCapture relaxed;
     return cuda_status(cudaStreamSynchronize(stream_of(stream)), "waiting for the stream");
   }
@@ -177,7 +151,7 @@ class CudaDevice final : public Device {
   Status quantize(int32_t format, int64_t rows, int64_t k, int32_t source_dtype, const void* source,
                   float tensor_scale, void* codes, void* scales, void* stream) noexcept override {
     const DeviceGuard guard(context_.primary);
-    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    MOE4J_RETURN_IF_ERROR(guard.status());
     return launch_quantize(stream_of(stream), format, rows, k, source_dtype == MOE4J_BF16, source,
                            tensor_scale, static_cast<uint8_t*>(codes),
                            static_cast<uint8_t*>(scales));
@@ -186,7 +160,7 @@ class CudaDevice final : public Device {
   Status dequantize(int32_t format, int64_t rows, int64_t k, const void* codes, const void* scales,
                     float tensor_scale, float* destination, void* stream) noexcept override {
     const DeviceGuard guard(context_.primary);
-    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    MOE4J_RETURN_IF_ERROR(guard.status());
     return launch_dequantize(stream_of(stream), format, rows, k, static_cast<const uint8_t*>(codes),
                              static_cast<const uint8_t*>(scales), tensor_scale, destination);
   }
@@ -194,7 +168,7 @@ class CudaDevice final : public Device {
   Status swizzle_scales(int64_t rows, int64_t columns, const void* linear, void* swizzled,
                         void* stream) noexcept override {
     const DeviceGuard guard(context_.primary);
-    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    MOE4J_RETURN_IF_ERROR(guard.status());
     return launch_swizzle_scales(stream_of(stream), rows, columns,
                                  static_cast<const uint8_t*>(linear),
                                  static_cast<uint8_t*>(swizzled), true);
@@ -203,7 +177,7 @@ class CudaDevice final : public Device {
   Status unswizzle_scales(int64_t rows, int64_t columns, const void* swizzled, void* linear,
                           void* stream) noexcept override {
     const DeviceGuard guard(context_.primary);
-    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    MOE4J_RETURN_IF_ERROR(guard.status());
     return launch_swizzle_scales(stream_of(stream), rows, columns,
                                  static_cast<const uint8_t*>(swizzled),
                                  static_cast<uint8_t*>(linear), false);
@@ -214,7 +188,7 @@ class CudaDevice final : public Device {
                        const void* weight, int32_t bias_dtype, const void* bias, float* logits,
                        void* stream) noexcept override {
     const DeviceGuard guard(context_.primary);
-    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    MOE4J_RETURN_IF_ERROR(guard.status());
     return launch_router_logits(
         stream_of(stream),
         {tokens, hidden_size, num_experts, hidden_states, hidden_dtype == MOE4J_BF16, weight,
@@ -224,8 +198,7 @@ class CudaDevice final : public Device {
  private:
   CudaContext context_;
   cudaDeviceProp properties_ = {};
-  std::mutex mutex_;  // of allocations_
-  std::unordered_map<void*, int64_t> allocations_;
+  Allocations allocations_{context_.counts};
 };
 
 Status count_devices(int32_t* count) noexcept {

@@ -1,4 +1,4 @@
-#include "cpu/cpu_device.hpp"
+#include "launchers/cpu_device.hpp"
 
 #include <sched.h>
 #include <sys/mman.h>
@@ -8,18 +8,16 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
-#include <unordered_map>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
 
-#include "cpu/cpu_layer.hpp"
 #include "cpu/router_logits.hpp"
 #include "cpu/tactic.hpp"
 #include "formats/quantize.hpp"
 #include "formats/scale_layout.hpp"
+#include "launchers/cpu_layer.hpp"
 #include "support/message.hpp"
 
 namespace moe4j {
@@ -93,45 +91,22 @@ class CpuDevice final : public Device {
     return info;
   }
 
-  moe4j_device_counters counters() const noexcept override {
-    return {context_.live_bytes.load(), context_.live_allocations.load(),
-            context_.live_layers.load(), context_.launches.load(),
-            context_.routing_launches.load()};
-  }
+  moe4j_device_counters counters() const noexcept override { return context_.counts.read(); }
 
   Status allocate(int64_t bytes, void** pointer) noexcept override {
     void* memory = allocate_memory(bytes);
-    if (memory == nullptr) return no_memory(bytes);
-    try {
-      const std::lock_guard<std::mutex> lock(allocations_mutex_);
-      allocations_.emplace(memory, bytes);
-    } catch (const std::bad_alloc&) {
+    if (memory == nullptr || !allocations_.add(memory, bytes)) {
       std::free(memory);
-      return no_memory(bytes);
+      return failure(MOE4J_OUT_OF_MEMORY, "bytes: no memory for an allocation of %lld bytes",
+                     static_cast<long long>(bytes));
     }
-    context_.live_bytes.fetch_add(bytes);
-    context_.live_allocations.fetch_add(1);
     *pointer = memory;
     return Status::ok();
   }
 
   Status free(void* pointer) noexcept override {
-    int64_t bytes;
-    {
-      const std::lock_guard<std::mutex> lock(allocations_mutex_);
-      const auto found = allocations_.find(pointer);
-      if (found == allocations_.end()) {
-        return invalid_argument(
-            "pointer: found %p, expected one that moe4j_allocate() of this device gave and that is "
-            "not yet freed",
-            pointer);
-      }
-      bytes = found->second;
-      allocations_.erase(found);
-    }
+    MOE4J_RETURN_IF_ERROR(allocations_.remove(pointer));
     std::free(pointer);
-    context_.live_bytes.fetch_sub(bytes);
-    context_.live_allocations.fetch_sub(1);
     return Status::ok();
   }
 
@@ -200,14 +175,8 @@ class CpuDevice final : public Device {
   }
 
  private:
-  static Status no_memory(int64_t bytes) noexcept {
-    return failure(MOE4J_OUT_OF_MEMORY, "bytes: no memory for an allocation of %lld bytes",
-                   static_cast<long long>(bytes));
-  }
-
   CpuContext context_;
-  std::mutex allocations_mutex_;
-  std::unordered_map<void*, int64_t> allocations_;
+  Allocations allocations_{context_.counts};
 };
 
 }  // namespace

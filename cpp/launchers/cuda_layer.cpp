@@ -1,11 +1,10 @@
-#include "cuda/cuda_layer.hpp"
+#include "launchers/cuda_layer.hpp"
 
 #include <algorithm>
 #include <limits>
 #include <new>
 
 #include "cuda/device_guard.hpp"
-#include "cuda/launch.hpp"
 #include "cuda/prepared_layer.hpp"
 #include "launchers/fused_moe_cuda.hpp"
 #include "support/layer_desc.hpp"
@@ -19,8 +18,8 @@ class CudaLayer final : public Layer {
 
   ~CudaLayer() override {
     if (created_) {
-      context_.live_bytes -= counted_bytes_;
-      --context_.live_layers;
+      context_.counts.live_bytes -= counted_bytes_;
+      --context_.counts.live_layers;
     }
     const DeviceGuard guard(context_.primary);
     prepared_.reset();
@@ -28,7 +27,7 @@ class CudaLayer final : public Layer {
 
   Status create(const moe4j_layer_desc& desc) {
     const DeviceGuard guard(context_.primary);
-    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    MOE4J_RETURN_IF_ERROR(guard.status());
     const int32_t experts = num_held_experts(desc);
     if (experts > context_.max_experts) {
       return failure(MOE4J_UNSUPPORTED,
@@ -40,7 +39,7 @@ class CudaLayer final : public Layer {
     MOE4J_RETURN_IF_ERROR(prepared_->create(desc, fp8_suits(desc, context_.compute_capability)));
     MOE4J_RETURN_IF_ERROR(LaunchPlan::make(context_, desc, &plan_));
     created_ = true;
-    ++context_.live_layers;
+    ++context_.counts.live_layers;
     count_bytes();
     return Status::ok();
   }
@@ -50,13 +49,13 @@ class CudaLayer final : public Layer {
 
   Status set_expert(int32_t local_expert, const moe4j_expert_weights& weights) noexcept override {
     const DeviceGuard guard(context_.primary);
-    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    MOE4J_RETURN_IF_ERROR(guard.status());
     return prepared_->set_expert(local_expert, weights);
   }
 
   Status seal() noexcept override {
     const DeviceGuard guard(context_.primary);
-    MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
+    MOE4J_RETURN_IF_ERROR(guard.status());
     MOE4J_RETURN_IF_ERROR(prepared_->seal());
     count_bytes();
     return Status::ok();
@@ -100,13 +99,10 @@ class CudaLayer final : public Layer {
       return invalid_argument("permuted_output: found address %p, expected a multiple of 16",
                               args.permuted_output);
     }
-    if (args.tokens > 0) {
-      const DeviceGuard guard(context_.primary);
-      MOE4J_RETURN_IF_ERROR(cuda_status(guard.error(), "choosing the device"));
-      MOE4J_RETURN_IF_ERROR(launch_fused_moe(context_, *prepared_, plan_, args));
-    }
-    ++context_.launches;
-    if (args.routing_mode == MOE4J_FROM_LOGITS) ++context_.routing_launches;
+    const DeviceGuard guard(context_.primary);
+    MOE4J_RETURN_IF_ERROR(guard.status());
+    MOE4J_RETURN_IF_ERROR(launch_fused_moe(context_, *prepared_, plan_, args));
+    context_.counts.count_launch(args);
     return Status::ok();
   }
 
@@ -148,7 +144,7 @@ class CudaLayer final : public Layer {
 
   void count_bytes() {
     const int64_t bytes = prepared_->bytes();
-    context_.live_bytes += bytes - counted_bytes_;
+    context_.counts.live_bytes += bytes - counted_bytes_;
     counted_bytes_ = bytes;
   }
 
