@@ -45,6 +45,19 @@ Status copy_rows(uint8_t* destination, const HostRows& rows, cudaStream_t stream
       "copying weights to the device");
 }
 
+Status refuse_nan_scales(const moe4j_layer_desc& desc, const ScaleSurvey (&found)[kMatrices]) {
+  for (int m = 0; m < kMatrices; ++m) {
+    if (found[m].nan_complement == 0) continue;
+    const auto place = static_cast<int64_t>(~found[m].nan_complement);
+    const int64_t columns = (m == kDown ? desc.intermediate_size : desc.hidden_size) /
+                            block_format(desc.weight_format).block;
+    return invalid_argument("%s.scales: found NaN at [%lld, %lld], expected finite block scales",
+                            kMatrixNames[m], static_cast<long long>(place / columns),
+                            static_cast<long long>(place % columns));
+  }
+  return Status::ok();
+}
+
 /** What a layout leaves for the epilogue to multiply by, tensor scale included. */
 float epilogue_factor(int32_t format, float tensor_scale, const ScaleSurvey& survey) {
   if (format == MOE4J_FORMAT_NVFP4) return tensor_scale * kNvfp4Residue;
@@ -183,14 +196,7 @@ Status PreparedLayer::set_expert(int32_t local_expert,
       cuda_status(cudaMemcpyAsync(found, surveys, sizeof(found), cudaMemcpyDeviceToHost, stream_),
                   "reading scales"));
   MOE4J_RETURN_IF_ERROR(cuda_status(cudaStreamSynchronize(stream_), "preparing weights"));
-  for (int m = 0; m < kMatrices; ++m) {
-    if (found[m].nan_complement == 0) continue;
-    const auto place = static_cast<int64_t>(~found[m].nan_complement);
-    const int64_t columns = (m == kDown ? i : h) / block_format(format).block;
-    return invalid_argument("%s.scales: found NaN at [%lld, %lld], expected finite block scales",
-                            kMatrixNames[m], static_cast<long long>(place / columns),
-                            static_cast<long long>(place % columns));
-  }
+  MOE4J_RETURN_IF_ERROR(refuse_nan_scales(desc_, found));
   const ExpertScalars scalars = {
       epilogue_factor(format, weights.gate.tensor_scale, found[kGate]),
       gated_ ? epilogue_factor(format, weights.up.tensor_scale, found[kUp]) : 1.0f,

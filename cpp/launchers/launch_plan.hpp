@@ -41,6 +41,11 @@ class LaunchPlan {
   }
 
  private:
+  Status make_sm90_decode(const CudaContext& context, const moe4j_layer_desc& desc, int32_t id);
+  Status make_decode(const CudaContext& context, const moe4j_layer_desc& desc, int32_t id);
+  Status make_narrow(const CudaContext& context, const moe4j_layer_desc& desc, int32_t id);
+  Status make_grouped(const CudaContext& context, const moe4j_layer_desc& desc, int32_t id);
+
   // By tactic; 0 where it cannot run.
   std::vector<std::array<int32_t, 2>> grouped_blocks_;
   std::vector<std::array<int32_t, kNarrowTokens / 32>> narrow_blocks_;
