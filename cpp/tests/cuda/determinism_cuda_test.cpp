@@ -42,16 +42,6 @@ class DeterminismCuda : public CudaTest {
                        kExperts, 3);
   }
 
-  /** Arguments that route from `logits`. */
-  static moe4j_launch_args routed(moe4j_launch_args args, const std::vector<float>& logits) {
-    args.topk_ids = nullptr;
-    args.topk_packed = nullptr;
-    args.topk_weights = nullptr;
-    args.routing_mode = MOE4J_FROM_LOGITS;
-    args.routing_logits = logits.data();
-    return args;
-  }
-
   static void route(const DeviceRun& run, const std::vector<float>& logits) {
     check(cudaMemcpy(const_cast<void*>(run.args.routing_logits), logits.data(), logits.size() * 4,
                      cudaMemcpyHostToDevice));
@@ -78,7 +68,7 @@ TEST_F(DeterminismCuda, AThousandReplaysGiveTheBitsOfEagerRuns) {
   const Layer layer = drawn.load(device());
   for (const int64_t tokens : {1, 8, 50, 300}) {
     const RandomInputs inputs(random, drawn, tokens);
-    const moe4j_launch_args args = routed(inputs.args, draw_logits(random, tokens));
+    const moe4j_launch_args args = with_logits(inputs.args, draw_logits(random, tokens));
     const auto tactics = named_tactics(device(), layer, tokens);
     DeviceRun eager(device(), layer, drawn.desc, args);
     DeviceRun captured(device(), layer, drawn.desc, args);

@@ -25,15 +25,6 @@ class HostileCuda : public FusedMoeCuda {
     return args;
   }
 
-  static moe4j_launch_args with_logits(moe4j_launch_args args, const std::vector<float>& logits) {
-    args.topk_ids = nullptr;
-    args.topk_packed = nullptr;
-    args.topk_weights = nullptr;
-    args.routing_mode = MOE4J_FROM_LOGITS;
-    args.routing_logits = logits.data();
-    return args;
-  }
-
   /** Values of the output where slots with ids that are no local expert, or repeated, are absent.
    */
   static std::vector<double> present_slots(const RandomLayer& drawn, const moe4j_launch_args& args,

@@ -1,7 +1,6 @@
 // The operation on a CUDA device against the oracle in double, with every tactic: all formats,
 // activations and options, all token counts, small sizes.
 #include <string>
-#include <tuple>
 
 #include "cuda/fused_moe_cuda.hpp"
 
@@ -170,7 +169,6 @@ TEST_F(OracleCuda, LeavesCombiningToTheCallerWhenNotFinalizing) {
     RandomInputs inputs(random, drawn, tokens);
     inputs.args.addend = nullptr;
     const Oracle oracle(drawn);
-    const Matrix x = oracle_hidden_states(desc, inputs.args);
     const Layer layer = drawn.load(device());
     const int64_t slots = tokens * drawn.slots();
     DeviceRun run(device(), layer, desc, inputs.args);
@@ -186,40 +184,9 @@ TEST_F(OracleCuda, LeavesCombiningToTheCallerWhenNotFinalizing) {
       SCOPED_TRACE(name);
       for (const PoisonedBuffer* buffer : {&rows, &weights, &permuted}) buffer->poison();
       run.launch(id);
-      const auto row_values = rows.read<uint16_t>();
-      const auto weight_values = weights.read<float>();
-      const auto row_of = permuted.read<int32_t>();
-
-      std::vector<std::tuple<int32_t, int64_t, int32_t>> order;
-      std::vector<double> actual;
-      std::vector<double> expected;
-      for (int64_t t = 0; t < tokens; ++t) {
-        std::vector<Chosen> chosen = oracle_chosen(desc, inputs.args, t);
-        for (int32_t s = 0; s < desc.num_fused_shared_experts; ++s) {
-          chosen.push_back({desc.num_experts + s, 1.0});
-        }
-        for (int64_t s = 0; s < drawn.slots(); ++s) {
-          const auto slot = static_cast<size_t>(t * drawn.slots() + s);
-          const Chosen& choice = chosen[static_cast<size_t>(s)];
-          EXPECT_NEAR(weight_values[slot], choice.weight, 1e-6 * std::abs(choice.weight));
-          const auto y = oracle.slot_output(inputs.args, x, t, s, choice.id);
-          if (y.empty()) {
-            EXPECT_EQ(row_of[slot], -1);
-            continue;
-          }
-          order.emplace_back(choice.id, t, row_of[slot]);
-          ASSERT_GE(row_of[slot], 0);
-          for (int64_t i = 0; i < desc.hidden_size; ++i) {
-            actual.push_back(
-                oracle_bf16(row_values[static_cast<size_t>(row_of[slot] * desc.hidden_size + i)]));
-          }
-          expected.insert(expected.end(), y.begin(), y.end());
-        }
-      }
-      std::sort(order.begin(), order.end());
-      for (size_t p = 0; p < order.size(); ++p) {
-        ASSERT_EQ(std::get<2>(order[p]), static_cast<int32_t>(p));
-      }
+      const auto [actual, expected] =
+          check_permuted(drawn, oracle, inputs.args, rows.read<uint16_t>().data(),
+                         weights.read<float>().data(), permuted.read<int32_t>().data());
       expect_near_oracle(desc, name, actual, expected);
     }
   }

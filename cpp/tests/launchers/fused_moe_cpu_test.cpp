@@ -5,7 +5,6 @@
 #include <cmath>
 #include <set>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "launchers/launch.hpp"
@@ -179,7 +178,6 @@ TEST_P(EachInstructionSet, LeavesCombiningToTheCallerWhenNotFinalizing) {
     inputs.args.do_finalize = 0;
     const int64_t slots = tokens * drawn.slots();
     const Oracle oracle(drawn);
-    const Matrix x = oracle_hidden_states(desc, inputs.args);
     const Device device = open();
     const Layer layer = drawn.load(device);
     for (const auto& [name, id] : tactics(device, layer, tokens)) {
@@ -196,35 +194,8 @@ TEST_P(EachInstructionSet, LeavesCombiningToTheCallerWhenNotFinalizing) {
       EXPECT_TRUE(weights.guard_is_intact());
       EXPECT_TRUE(permuted.guard_is_intact());
 
-      // Rows in the order that is promised: by expert, then token.
-      std::vector<std::tuple<int32_t, int64_t, int64_t>> order;
-      std::vector<double> actual;
-      std::vector<double> expected;
-      for (int64_t t = 0; t < tokens; ++t) {
-        std::vector<Chosen> chosen = oracle_chosen(desc, args, t);
-        for (int32_t s = 0; s < desc.num_fused_shared_experts; ++s) {
-          chosen.push_back({desc.num_experts + s, 1.0});
-        }
-        for (int64_t s = 0; s < drawn.slots(); ++s) {
-          const int64_t slot = t * drawn.slots() + s;
-          const Chosen& choice = chosen[static_cast<size_t>(s)];
-          EXPECT_NEAR(weights[slot], choice.weight, 1e-6 * std::abs(choice.weight));
-          const auto y = oracle.slot_output(args, x, t, s, choice.id);
-          if (y.empty()) {
-            EXPECT_EQ(permuted[slot], -1);
-            continue;
-          }
-          order.emplace_back(choice.id, t, permuted[slot]);
-          for (int64_t i = 0; i < desc.hidden_size; ++i) {
-            actual.push_back(oracle_bf16(rows[permuted[slot] * desc.hidden_size + i]));
-          }
-          expected.insert(expected.end(), y.begin(), y.end());
-        }
-      }
-      std::sort(order.begin(), order.end());
-      for (size_t p = 0; p < order.size(); ++p) {
-        ASSERT_EQ(std::get<2>(order[p]), static_cast<int64_t>(p));
-      }
+      const auto [actual, expected] =
+          check_permuted(drawn, oracle, args, rows.data(), weights.data(), permuted.data());
       EXPECT_LT(relative_l2(actual, expected), tolerance(desc, MOE4J_BF16, name));
     }
   }

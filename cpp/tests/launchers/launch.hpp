@@ -3,9 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <iterator>
 #include <numeric>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "launchers/oracle.hpp"
@@ -54,6 +59,16 @@ class Poisoned {
   size_t count_;
   std::vector<uint8_t> bytes_;
 };
+
+/** Arguments that route from `logits` instead. */
+inline moe4j_launch_args with_logits(moe4j_launch_args args, const std::vector<float>& logits) {
+  args.topk_ids = nullptr;
+  args.topk_packed = nullptr;
+  args.topk_weights = nullptr;
+  args.routing_mode = MOE4J_FROM_LOGITS;
+  args.routing_logits = logits.data();
+  return args;
+}
 
 /** Everything that a launch writes. */
 struct Outputs {
@@ -190,5 +205,49 @@ class Oracle {
   moe4j_layer_desc desc_;
   std::vector<OracleExpert> experts_;
 };
+
+/**
+ * What a launch with do_finalize = 0 wrote: weights by slot, and rows in the order that is
+ * promised, by expert, then token. Answers the rows that slots have and what the oracle says they
+ * should be.
+ */
+inline std::pair<std::vector<double>, std::vector<double>> check_permuted(
+    const RandomLayer& drawn, const Oracle& oracle, const moe4j_launch_args& args,
+    const uint16_t* rows, const float* weights, const int32_t* row_of) {
+  const moe4j_layer_desc& desc = drawn.desc;
+  const Matrix x = oracle_hidden_states(desc, args);
+  std::vector<std::tuple<int32_t, int64_t, int64_t>> order;
+  std::vector<double> actual;
+  std::vector<double> expected;
+  for (int64_t t = 0; t < args.tokens; ++t) {
+    std::vector<Chosen> chosen = oracle_chosen(desc, args, t);
+    for (int32_t s = 0; s < desc.num_fused_shared_experts; ++s) {
+      chosen.push_back({desc.num_experts + s, 1.0});
+    }
+    for (int64_t s = 0; s < drawn.slots(); ++s) {
+      const int64_t slot = t * drawn.slots() + s;
+      const Chosen& choice = chosen[static_cast<size_t>(s)];
+      EXPECT_NEAR(weights[slot], choice.weight, 1e-6 * std::abs(choice.weight));
+      const auto y = oracle.slot_output(args, x, t, s, choice.id);
+      if (y.empty()) {
+        EXPECT_EQ(row_of[slot], -1);
+        continue;
+      }
+      if (row_of[slot] < 0 || row_of[slot] >= args.tokens * drawn.slots()) {
+        ADD_FAILURE() << "row " << row_of[slot] << " of slot " << slot;
+        continue;
+      }
+      order.emplace_back(choice.id, t, row_of[slot]);
+      const uint16_t* const row = rows + row_of[slot] * int64_t{desc.hidden_size};
+      std::transform(row, row + desc.hidden_size, std::back_inserter(actual), oracle_bf16);
+      expected.insert(expected.end(), y.begin(), y.end());
+    }
+  }
+  std::sort(order.begin(), order.end());
+  for (size_t p = 0; p < order.size(); ++p) {
+    EXPECT_EQ(std::get<2>(order[p]), static_cast<int64_t>(p));
+  }
+  return {actual, expected};
+}
 
 }  // namespace moe4j::test
