@@ -47,7 +47,7 @@ void list_routing(const moe4j_layer_desc& desc, const moe4j_launch_args& args,
   } else {
     tensors->unused("routing_logits", args.routing_logits, "with precomputed routing");
   }
-  if (args.routing_mode == MOE4J_FROM_LOGITS && routing_method_has_bias(desc.routing_method)) {
+  if (args.routing_mode == MOE4J_FROM_LOGITS && routing_method(desc).has_bias) {
     tensors->may_read("routing_bias", args.routing_bias, desc.num_experts, sizeof(float));
   } else {
     tensors->unused("routing_bias", args.routing_bias,

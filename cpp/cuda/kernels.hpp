@@ -5,24 +5,27 @@
 
 #include "cuda/arguments.hpp"
 #include "cuda/launch.hpp"
+#include "routing/routing_methods.hpp"
 
 namespace moe4j::cuda {
 
 /** The architecture (80, 90, ...) that the current device's kernels were compiled for. */
 Status kernel_architecture(int32_t* architecture);
 
-/** Routing from logits; fields of moe4j_layer_desc. */
+/** Routing from logits; fields of moe4j_layer_desc and of its RoutingMethod. */
 struct LogitRouting {
   int64_t tokens;
   const void* logits;  // [T, E]
   bool logits_are_bf16;
   const float* bias;  // [E] or NULL
-  int32_t method;
+  Score weighs;
+  bool has_bias;
+  bool renormalizes;
+  float epsilon;
   int32_t num_experts;
   int32_t top_k;
   int32_t n_group;
   int32_t topk_group;
-  bool norm_topk_prob;
   float routed_scaling_factor;
   int32_t* ids;           // [T, k], -1 where no expert is left (NaN logits are never chosen)
   float* weights;         // [T, k]

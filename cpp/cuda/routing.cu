@@ -20,54 +20,18 @@ namespace {
 
 constexpr uint32_t kAllLanes = 0xFFFFFFFFu;
 
-enum class Weigh { kLogit, kSoftmax, kSigmoid };
-
-__device__ __forceinline__ Weigh weigh_of(int32_t method) {
-  switch (method) {
-    case MOE4J_ROUTING_DEFAULT:
-    case MOE4J_ROUTING_RENORMALIZE:
-    case MOE4J_ROUTING_RENORMALIZE_NAIVE:
-      return Weigh::kSoftmax;
-    case MOE4J_ROUTING_TOP_K:
-      return Weigh::kLogit;
-    default:
-      return Weigh::kSigmoid;
-  }
-}
-
 /**
  * What a logit weighs, before softmax divides by the sum; several infinite logits share it. 0 for a
  * NaN and softmax, whose difference is exact: it comes in two parts.
  */
-__device__ __forceinline__ float weight_of(Weigh weigh, float logit, float largest) {
-  if (weigh == Weigh::kLogit) return logit;
-  if (weigh == Weigh::kSigmoid) return 1 / (1 + expf(-logit));
+__device__ __forceinline__ float weight_of(Score weighs, float logit, float largest) {
+  if (weighs == Score::kLogit) return logit;
+  if (weighs == Score::kSigmoid) return 1 / (1 + expf(-logit));
   const float below = logit - largest;
   const float back = below - logit;
   const float rest = (logit - (below - back)) - (largest + back);
   const float power = expf(below);
   return logit == largest ? 1.0f : power > 0 ? fmaf(power, rest, power) : 0.0f;
-}
-
-/** The epsilon of a renormalizing method; negative for one that leaves weights alone. */
-__device__ __forceinline__ float renormalization(int32_t method, bool norm_topk_prob) {
-  switch (method) {
-    case MOE4J_ROUTING_RENORMALIZE:
-      return 0;
-    case MOE4J_ROUTING_DEEPSEEK_V3:
-    case MOE4J_ROUTING_MINIMAX2:
-      return 1e-20f;
-    case MOE4J_ROUTING_RENORMALIZE_NAIVE:
-      return norm_topk_prob ? 0 : -1;
-    case MOE4J_ROUTING_SIGMOID_RENORM:
-      return norm_topk_prob ? 1e-20f : -1;
-    default:
-      return -1;
-  }
-}
-
-__host__ __device__ __forceinline__ bool has_bias(int32_t method) {
-  return method == MOE4J_ROUTING_DEEPSEEK_V3 || method == MOE4J_ROUTING_MINIMAX2;
 }
 
 /** Images of a rank (no NaN) in the same order, never 0. */
@@ -218,7 +182,7 @@ __device__ __forceinline__ void rank_with_bias(const LogitRouting& args, int lan
 template <int kItems>
 constexpr int kTokensPerBlock = kItems <= 16 ? 4 : 2;
 
-/** kHasBias: has_bias() of the method. */
+/** kHasBias: LogitRouting::has_bias. */
 template <int kItems, bool kHasBias>
 __global__ void __launch_bounds__(kTokensPerBlock<kItems> * 32) route(const LogitRouting args) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -276,19 +240,17 @@ __global__ void __launch_bounds__(kTokensPerBlock<kItems> * 32) route(const Logi
   }
   if (lane < args.top_k) args.ids[token * args.top_k + lane] = my_id;
 
-  const Weigh weigh = weigh_of(args.method);
   const float logit = my_id >= 0 ? logit_of(my_id) : 0.0f;
   const float largest = __shfl_sync(kAllLanes, logit, 0);  // softmax chooses it first
-  float weight = my_id >= 0 ? weight_of(weigh, logit, largest) : 0.0f;
-  if (weigh == Weigh::kSoftmax) {
+  float weight = my_id >= 0 ? weight_of(args.weighs, logit, largest) : 0.0f;
+  if (args.weighs == Score::kSoftmax) {
     float sum = 0;
 #pragma unroll
-    for (int i = 0; i < kItems; ++i) sum += weight_of(weigh, logits[i], largest);
+    for (int i = 0; i < kItems; ++i) sum += weight_of(args.weighs, logits[i], largest);
     weight /= sum_of_warp(sum);
   }
-  const float epsilon = renormalization(args.method, args.norm_topk_prob);
   float factor = kHasBias ? args.routed_scaling_factor : 1.0f;
-  if (epsilon >= 0) factor /= sum_of_warp(weight) + epsilon;
+  if (args.renormalizes) factor /= sum_of_warp(weight) + args.epsilon;
   if (lane < args.top_k) {
     args.weights[token * args.top_k + lane] = my_id >= 0 ? weight * factor : 0.0f;
   }
@@ -321,11 +283,10 @@ void launch_route(Chain& chain, const LogitRouting& args) {
   const auto launch = [&](auto items) {
     constexpr int kItems = decltype(items)::value;
     constexpr int kTokens = kTokensPerBlock<kItems>;
-    const bool biased = has_bias(args.method);
     const dim3 grid(static_cast<unsigned>(ceil_div(args.tokens, kTokens)));
     const auto rank_bytes = kTokens * (args.num_experts + args.n_group) * sizeof(double);
-    chain.launch("route", biased ? route<kItems, true> : route<kItems, false>, grid, kTokens * 32,
-                 biased ? static_cast<int>(rank_bytes) : 0, args);
+    chain.launch("route", args.has_bias ? route<kItems, true> : route<kItems, false>, grid,
+                 kTokens * 32, args.has_bias ? static_cast<int>(rank_bytes) : 0, args);
   };
   if (args.num_experts <= 128) {
     launch(std::integral_constant<int, 4>{});

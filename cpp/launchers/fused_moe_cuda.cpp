@@ -175,12 +175,15 @@ class FusedMoe {
     route.logits = args_.routing_logits;
     route.logits_are_bf16 = args_.routing_logits_dtype == MOE4J_BF16;
     route.bias = args_.routing_bias;
-    route.method = desc_.routing_method;
+    const RoutingMethod& method = routing_method(desc_);
+    route.weighs = method.weighs;
+    route.has_bias = method.has_bias;
+    route.renormalizes = renormalizes(desc_);
+    route.epsilon = static_cast<float>(method.epsilon);
     route.num_experts = desc_.num_experts;
     route.top_k = desc_.top_k;
     route.n_group = desc_.n_group;
     route.topk_group = desc_.topk_group;
-    route.norm_topk_prob = desc_.norm_topk_prob != 0;
     route.routed_scaling_factor = desc_.routed_scaling_factor;
     route.ids = workspace_.ids;
     route.weights = workspace_.weights;

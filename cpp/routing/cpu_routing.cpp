@@ -28,7 +28,7 @@ Status check_bias(int32_t experts, const float* bias) noexcept {
 Status route_from_logits(const moe4j_layer_desc& desc, const moe4j_launch_args& args, int64_t begin,
                          int64_t end, int32_t* ids, float* weights) noexcept {
   MOE4J_RETURN_IF_ERROR(check_routing(desc));
-  const float* bias = routing_method_has_bias(desc.routing_method) ? args.routing_bias : nullptr;
+  const float* bias = routing_method(desc).has_bias ? args.routing_bias : nullptr;
   if (bias != nullptr) MOE4J_RETURN_IF_ERROR(check_bias(desc.num_experts, bias));
 
   double logits[kMaxExperts];

@@ -11,33 +11,7 @@
 namespace moe4j {
 namespace {
 
-enum class Score { kLogit, kSoftmax, kSigmoid };
-enum class Renormalize { kNever, kIfAsked, kAlways };
-
-/** A routing method: a score that weighs, and what happens to the weights. */
-struct Method {
-  const char* name;
-  Score weighs;
-  Renormalize renormalizes;  // divides by the sum of the chosen weights ...
-  double epsilon;            // ... plus this
-  bool has_bias;             // a bias ranks, groups of experts compete, weights are scaled
-};
-
-// Indexed by moe4j_routing_method. The softmax over the chosen logits of Renormalize is the softmax
-// over all of them, renormalized.
-constexpr Method kMethods[] = {
-    {"Default", Score::kSoftmax, Renormalize::kNever, 0, false},
-    {"Renormalize", Score::kSoftmax, Renormalize::kAlways, 0, false},
-    {"DeepSeekV3", Score::kSigmoid, Renormalize::kAlways, 1e-20, true},
-    {"Llama4", Score::kSigmoid, Renormalize::kNever, 0, false},
-    {"RenormalizeNaive", Score::kSoftmax, Renormalize::kIfAsked, 0, false},
-    {"TopK", Score::kLogit, Renormalize::kNever, 0, false},
-    {"SigmoidRenorm", Score::kSigmoid, Renormalize::kIfAsked, 1e-20, false},
-    {"MiniMax2", Score::kSigmoid, Renormalize::kAlways, 1e-20, true},
-    {"Sigmoid", Score::kSigmoid, Renormalize::kNever, 0, false},
-    {"TopKSigmoid", Score::kSigmoid, Renormalize::kNever, 0, false},
-};
-constexpr int32_t kMethodCount = sizeof(kMethods) / sizeof(kMethods[0]);
+constexpr int32_t kMethodCount = sizeof(kRoutingMethods) / sizeof(kRoutingMethods[0]);
 
 double sigmoid(double logit) { return 1 / (1 + std::exp(-logit)); }
 
@@ -100,14 +74,12 @@ bool has_groups(const moe4j_layer_desc& desc) { return desc.n_group > 1; }
 
 }  // namespace
 
-bool routing_method_has_bias(int32_t method) noexcept { return kMethods[method].has_bias; }
-
 Status check_routing(const moe4j_layer_desc& desc) noexcept {
   if (desc.routing_method < 0 || desc.routing_method >= kMethodCount) {
     return invalid_argument("routing_method: found %d, expected 0 <= routing_method < %d",
                             desc.routing_method, kMethodCount);
   }
-  const Method& method = kMethods[desc.routing_method];
+  const RoutingMethod& method = routing_method(desc);
   const int32_t max_top_k = std::min(desc.num_experts, kMaxTopK);
   if (desc.num_experts < 1 || desc.num_experts > kMaxExperts) {
     return invalid_argument("num_experts: found %d, expected 1 <= num_experts <= %d",
@@ -163,7 +135,7 @@ Status check_routing(const moe4j_layer_desc& desc) noexcept {
 
 void select_experts(const moe4j_layer_desc& desc, const double* logits, const float* bias,
                     int32_t* ids, float* weights) noexcept {
-  const Method& method = kMethods[desc.routing_method];
+  const RoutingMethod& method = routing_method(desc);
   const int32_t experts = desc.num_experts;
   double weighs[kMaxExperts];
   compute_scores(method.weighs, experts, logits, weighs);
@@ -188,8 +160,7 @@ void select_experts(const moe4j_layer_desc& desc, const double* logits, const fl
   std::copy_n(best.ids(), desc.top_k, ids);
 
   double factor = method.has_bias ? static_cast<double>(desc.routed_scaling_factor) : 1;
-  if (method.renormalizes == Renormalize::kAlways ||
-      (method.renormalizes == Renormalize::kIfAsked && desc.norm_topk_prob != 0)) {
+  if (renormalizes(desc)) {
     double sum = method.epsilon;
     for (int32_t i = 0; i < desc.top_k; ++i) sum += weighs[ids[i]];
     factor /= sum;

@@ -96,7 +96,7 @@ TEST_P(Agreement, ChoosesAndWeighsAsTheOracleDoes) {
            {1, 1}, {2, 2}, {8, 2}, {32, 4}, {128, 8}, {256, 8}, {384, 8}, {33, 32}, {1024, 32}}) {
     moe4j_layer_desc desc = routing_desc(method, experts, top_k);
     desc.norm_topk_prob = static_cast<int32_t>(random() % 2);
-    if (routing_method_has_bias(method)) desc.routed_scaling_factor = 2.5f;
+    if (kRoutingMethods[method].has_bias) desc.routed_scaling_factor = 2.5f;
     if (method == MOE4J_ROUTING_DEEPSEEK_V3 && experts % 8 == 0) {
       desc.n_group = 8;
       desc.topk_group = 4;
@@ -110,7 +110,7 @@ TEST_P(Agreement, ChoosesAndWeighsAsTheOracleDoes) {
         inputs.logits.back() = bf16_to_f32(inputs.bf16_logits.back());
       }
     }
-    if (draws.bias && routing_method_has_bias(method)) {
+    if (draws.bias && kRoutingMethods[method].has_bias) {
       for (int32_t e = 0; e < experts; ++e) inputs.bias.push_back(draw(4.0f) / 16);
     }
     const Routed routed = must_route(desc, inputs.args(kTokens));
@@ -155,7 +155,7 @@ TEST_P(EveryMethod, AllLogitsEqualChoosesTheLowestIds) {
 /** Sigmoids that F64 rounds to 1, and parts of a softmax that it rounds to 0, are no ties. */
 TEST_P(EveryMethod, ChoosesByLogitsWhoseScoresRoundToTheSame) {
   const int32_t method = GetParam();
-  if (routing_method_has_bias(method)) return;  // the rounded score ranks
+  if (kRoutingMethods[method].has_bias) return;  // the rounded score ranks
   const moe4j_layer_desc desc = routing_desc(method, 4, 2);
   Inputs inputs;
   inputs.logits = {40, 60, 50, 39, -2000, 0, -1000, -3000};
