@@ -34,6 +34,9 @@ struct LogitRouting {
 };
 void launch_route(Chain& chain, const LogitRouting& args);
 
+/** Zeroes counters for the kernel that follows: they are zero when it starts. */
+void launch_clear(Chain& chain, int32_t* counters, int32_t count);
+
 /** Copies of the routing for the caller; each may be NULL. */
 struct RoutingOutputs {
   int16_t* replay;        // [T, k]
@@ -55,9 +58,6 @@ Status prepare_permute(int32_t* max_experts);
 /** `chunk_counts` [permute_chunks(T), experts]. */
 void launch_permute(Chain& chain, const Routing& routing, int32_t* chunk_counts,
                     const Permutation& permutation);
-
-/** Zeroes counters for the kernel that follows: they are zero when it starts. */
-void launch_clear(Chain& chain, int32_t* counters, int32_t count);
 
 struct Finalize {
   Routing routing;

@@ -194,16 +194,6 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
   out.pair_storage[pair] = storage;
 }
 
-constexpr int kClearThreads = 256;
-
-__global__ void __launch_bounds__(kClearThreads) clear(int32_t* counters, int32_t count) {
-  grid_dependency_wait();
-  for (auto i = static_cast<int32_t>(threadIdx.x); i < count; i += kClearThreads) counters[i] = 0;
-  __threadfence();  // the next kernel uses them before it waits
-  __syncthreads();
-  grid_dependency_launch();
-}
-
 }  // namespace
 
 Status kernel_architecture(int32_t* architecture) {
@@ -228,10 +218,6 @@ Status prepare_permute(int32_t* max_experts) {
 
 int32_t permute_chunks(int64_t tokens) {
   return static_cast<int32_t>(ceil_div(tokens, kChunkTokens));
-}
-
-void launch_clear(Chain& chain, int32_t* counters, int32_t count) {
-  chain.launch("clear", clear, dim3(1), kClearThreads, 0, counters, count);
 }
 
 void launch_permute(Chain& chain, const Routing& routing, int32_t* chunk_counts,

@@ -178,6 +178,24 @@ __device__ __forceinline__ void rank_with_bias(const LogitRouting& args, int lan
   if (args.n_group > 1) keep_groups(args, lane, ranks, ranks + args.num_experts);
 }
 
+/** By the whole grid, before it lets the next kernel start, which uses them before it waits. */
+__device__ __forceinline__ void zero_counters(int32_t* counters, int32_t count) {
+  for (auto i = static_cast<int32_t>(blockIdx.x * blockDim.x + threadIdx.x); i < count;
+       i += static_cast<int32_t>(gridDim.x * blockDim.x)) {
+    counters[i] = 0;
+  }
+  __threadfence();
+  __syncthreads();
+}
+
+constexpr int kClearThreads = 256;
+
+__global__ void __launch_bounds__(kClearThreads) clear(int32_t* counters, int32_t count) {
+  grid_dependency_wait();
+  zero_counters(counters, count);
+  grid_dependency_launch();
+}
+
 /** Tokens of a block: their ranks and group scores fit in 48 KB of shared memory. */
 template <int kItems>
 constexpr int kTokensPerBlock = kItems <= 16 ? 4 : 2;
@@ -201,14 +219,7 @@ __global__ void __launch_bounds__(kTokensPerBlock<kItems> * 32) route(const Logi
     logits[i] = has_token && e < args.num_experts ? logit_of(e) : CUDART_NAN_F;
     bias[i] = kHasBias && args.bias != nullptr && e < args.num_experts ? args.bias[e] : 0.0f;
   }
-  if (args.counter_count > 0) {
-    for (auto i = static_cast<int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
-         i < args.counter_count; i += static_cast<int32_t>(gridDim.x * blockDim.x)) {
-      args.counters[i] = 0;
-    }
-    __threadfence();  // the next kernel uses them before it waits
-    __syncthreads();
-  }
+  if (args.counter_count > 0) zero_counters(args.counters, args.counter_count);
   grid_dependency_launch();
   if (!has_token) return;
 
@@ -297,6 +308,10 @@ void launch_route(Chain& chain, const LogitRouting& args) {
   } else {
     launch(std::integral_constant<int, 32>{});
   }
+}
+
+void launch_clear(Chain& chain, int32_t* counters, int32_t count) {
+  chain.launch("clear", clear, dim3(1), kClearThreads, 0, counters, count);
 }
 
 void launch_export_routing(Chain& chain, const Routing& routing, const RoutingOutputs& outputs) {
