@@ -6,6 +6,7 @@
 #ifndef MOE4J_DLPACK_ABI_H_
 #define MOE4J_DLPACK_ABI_H_
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -42,6 +43,11 @@ typedef struct DLManagedTensor {
   void* manager_ctx;
   void (*deleter)(struct DLManagedTensor* self); /* called once by whoever has it last; or NULL */
 } DLManagedTensor;
+
+/** Lets go of a tensor. */
+static inline void moe4j_dlpack_delete(DLManagedTensor* self) {
+  if (self->deleter != NULL) self->deleter(self);
+}
 
 #ifdef __cplusplus
 }

@@ -379,6 +379,7 @@ public static native int moe4j_router_logits(moe4j_device device, @Cast("int64_t
 // #ifndef MOE4J_DLPACK_ABI_H_
 // #define MOE4J_DLPACK_ABI_H_
 
+// #include <stddef.h>
 // #include <stdint.h>
 
 // #ifdef __cplusplus
@@ -394,6 +395,9 @@ public static native int moe4j_router_logits(moe4j_device device, @Cast("int64_t
 // Targeting ../nativelib/DLManagedTensor.java
 
 
+
+/** Lets go of a tensor. */
+public static native void moe4j_dlpack_delete(DLManagedTensor self);
 
 // #ifdef __cplusplus
 // #endif

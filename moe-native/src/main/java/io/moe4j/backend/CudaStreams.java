@@ -6,6 +6,7 @@ import io.moe4j.DeviceException;
 import io.moe4j.DeviceMemoryException;
 import io.moe4j.spi.BackendGraph;
 import io.moe4j.spi.BackendStreams;
+import java.nio.ByteBuffer;
 import java.util.function.IntSupplier;
 import org.bytedeco.cuda.cudart.CUctx_st;
 import org.bytedeco.cuda.cudart.CUevent_st;
@@ -13,6 +14,7 @@ import org.bytedeco.cuda.cudart.CUgraphExec_st;
 import org.bytedeco.cuda.cudart.CUgraph_st;
 import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.global.cudart;
+import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.SizeTPointer;
 
 /**
@@ -116,7 +118,7 @@ final class CudaStreams implements BackendStreams {
     CUgraph_st graph = new CUgraph_st();
     onDevice(() -> cudart.cudaStreamEndCapture(stream(stream), graph), "ending a capture");
     try {
-      SizeTPointer size = new SizeTPointer(1);
+      SizeTPointer size = new SizeTPointer(new BytePointer(ByteBuffer.allocateDirect(Long.BYTES)));
       onDevice(() -> cudart.cudaGraphGetNodes(graph, null, size), "counting the nodes of a graph");
       CUgraphExec_st executable = new CUgraphExec_st();
       onDevice(() -> cudart.cudaGraphInstantiate(executable, graph, 0), "instantiating a graph");

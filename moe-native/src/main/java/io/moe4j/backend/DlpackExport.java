@@ -11,6 +11,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.LongPointer;
+import org.bytedeco.javacpp.Pointer;
 
 /**
  * A tensor that was given to a user of DLPack: it lives, with the structs that describe it, until
@@ -23,9 +24,16 @@ record DlpackExport(DLManagedTensor managed, ByteBuffer structs, Runnable releas
   /** By address of their {@code DLManagedTensor}. */
   private static final ConcurrentMap<Long, DlpackExport> LIVE = new ConcurrentHashMap<>();
 
-  /** One for all: JavaCPP has only so many callbacks. */
+  /** One for all, and for ever: JavaCPP has only so many callbacks. */
   private static final DLManagedTensor.Deleter_DLManagedTensor DELETER =
       new DLManagedTensor.Deleter_DLManagedTensor() {
+        /** Frees nothing, and so is not among what JavaCPP's limits count; see the package. */
+        @Override
+        @SuppressWarnings({"unchecked", "TypeParameterUnusedInFormals"})
+        protected <P extends Pointer> P deallocator(Deallocator unused) {
+          return (P) this;
+        }
+
         @Override
         public void call(DLManagedTensor self) {
           DlpackExport ended = LIVE.remove(self.address());

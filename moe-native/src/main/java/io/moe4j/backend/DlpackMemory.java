@@ -4,14 +4,13 @@ import io.moe4j.Device;
 import io.moe4j.DeviceKind;
 import io.moe4j.InvalidArgumentException;
 import io.moe4j.TensorSpec;
+import io.moe4j.global.moe4j;
 import io.moe4j.nativelib.DLManagedTensor;
 import io.moe4j.nativelib.DLTensor;
 import io.moe4j.spi.DeviceMemory;
 
 /** The memory of a DLPack tensor that was handed over; closing it calls the producer's deleter. */
 final class DlpackMemory implements DeviceMemory {
-  private static final int DELETER = NativeStruct.offset(DLManagedTensor.class, "deleter");
-
   private final DLManagedTensor managed;
   private final long address;
   private final long bytes;
@@ -89,11 +88,8 @@ final class DlpackMemory implements DeviceMemory {
     return bytes;
   }
 
-  /** The bindings make an object of a NULL deleter, too. */
   @Override
   public void close() {
-    if (Address.view(managed.address() + DELETER, Long.BYTES).getLong() != 0) {
-      managed.deleter().call(managed);
-    }
+    moe4j.moe4j_dlpack_delete(managed);
   }
 }

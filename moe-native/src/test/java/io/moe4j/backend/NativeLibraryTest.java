@@ -48,6 +48,13 @@ final class NativeLibraryTest {
     assertEquals("opened cpu\n", ChildJvm.openWithModules("cpu"));
   }
 
+  /** Weights count, and JavaCPP's own limit is four times a heap that has none of them. */
+  @Test
+  void aProcessBeyondJavaCppsLimitOfMemoryWorks() throws Exception {
+    String limit = "-Dorg.bytedeco.javacpp.maxPhysicalBytes=1";
+    assertEquals("opened cpu\n", ChildJvm.open("cpu", limit));
+  }
+
   @Test
   void theCpuHasTheProcessorsThatTheJvmHas() throws Exception {
     assertEquals("opened cpu\n", ChildJvm.open("cpu", "-XX:ActiveProcessorCount=1"));

@@ -4,9 +4,12 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import static java.util.stream.Collectors.joining;
 import static java.util.stream.Collectors.partitioningBy;
 
+import io.moe4j.DType;
 import io.moe4j.Device;
 import io.moe4j.MoeDevice;
 import io.moe4j.MoeException;
+import io.moe4j.OwnedTensor;
+import io.moe4j.TensorSpec;
 import java.io.File;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -16,10 +19,10 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Opens a device in a JVM of its own: what a process loads, it keeps, so that a test of loading
- * needs a fresh one. Prints what it opened, or the exception; nothing else, for native access is
- * enabled as the README says. In a package that no module has, to be on the class path beside the
- * modules.
+ * Opens a device in a JVM of its own, and passes a tensor of it through DLPack: what a process
+ * loads, it keeps, so that a test of loading needs a fresh one. Prints what it opened, or the
+ * exception; nothing else, for native access is enabled as the README says. In a package that no
+ * module has, to be on the class path beside the modules.
  */
 public final class ChildJvm {
   private ChildJvm() {}
@@ -33,6 +36,10 @@ public final class ChildJvm {
         System.out.println(device.info().computeUnits() + " threads for " + processors);
       }
       device.fallbackReason().ifPresent(reason -> System.out.println("fallback: " + reason));
+      TensorSpec spec = TensorSpec.of(DType.F32, 1);
+      try (OwnedTensor tensor = device.allocate(spec)) {
+        device.importDlpack(spec, tensor.exportDlpack()).close();
+      }
     } catch (MoeException e) {
       System.out.println(e.getClass().getSimpleName() + ": " + e.getMessage());
     }

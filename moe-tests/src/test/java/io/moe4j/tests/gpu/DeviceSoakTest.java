@@ -18,6 +18,7 @@ import io.moe4j.tests.fixtures.DeviceCall;
 import io.moe4j.tests.fixtures.LayerDraw;
 import io.moe4j.tests.fixtures.TestDevice;
 import io.moe4j.tests.fixtures.TestLayer;
+import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -27,6 +28,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicLong;
 import org.bytedeco.cuda.global.cudart;
+import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.SizeTPointer;
 import org.junit.jupiter.api.Test;
 
@@ -158,10 +160,15 @@ class DeviceSoakTest {
   }
 
   private static long freeBytes() {
-    SizeTPointer free = new SizeTPointer(1);
-    SizeTPointer total = new SizeTPointer(1);
+    SizeTPointer free = size();
+    SizeTPointer total = size();
     assertEquals(0, cudart.cudaDeviceSynchronize());
     assertEquals(0, cudart.cudaMemGetInfo(free, total));
     return free.get();
+  }
+
+  /** In memory of the JVM's: JavaCPP's own has a limit, which a soak is beyond. */
+  private static SizeTPointer size() {
+    return new SizeTPointer(new BytePointer(ByteBuffer.allocateDirect(Long.BYTES)));
   }
 }
