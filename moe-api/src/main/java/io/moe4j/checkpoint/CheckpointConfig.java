@@ -82,7 +82,7 @@ public final class CheckpointConfig {
       }
       return root;
     } catch (IOException e) {
-      throw new CheckpointException(path, "cannot be read: " + e.getMessage(), e);
+      throw new CheckpointException(path, "cannot be read: " + e, e);
     }
   }
 

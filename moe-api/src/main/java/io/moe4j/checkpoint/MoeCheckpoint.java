@@ -34,7 +34,8 @@ public final class MoeCheckpoint implements AutoCloseable {
    */
   public static MoeCheckpoint open(Path folder) {
     if (!Files.isDirectory(folder)) {
-      throw new CheckpointException(folder, "no such folder");
+      throw new CheckpointException(
+          folder, Files.exists(folder) ? "not a folder" : "no such folder");
     }
     CheckpointConfig config = CheckpointConfig.read(folder);
     ShardedTensors tensors = ShardedTensors.open(folder);

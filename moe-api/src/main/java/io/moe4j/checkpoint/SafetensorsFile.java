@@ -165,7 +165,7 @@ public final class SafetensorsFile implements AutoCloseable {
     } catch (ClosedChannelException e) {
       throw new ClosedException(path + " was closed while a tensor of it was read", e);
     } catch (IOException e) {
-      throw new CheckpointException(path, "cannot be mapped: " + e.getMessage(), e);
+      throw new CheckpointException(path, "cannot be mapped: " + e, e);
     }
   }
 

@@ -65,7 +65,7 @@ public final class ShardedTensors implements AutoCloseable {
       }
       return found;
     } catch (IOException e) {
-      throw new CheckpointException(folder, "cannot be listed: " + e.getMessage(), e);
+      throw new CheckpointException(folder, "cannot be listed: " + e, e);
     }
   }
 
@@ -97,7 +97,7 @@ public final class ShardedTensors implements AutoCloseable {
       }
       return StrictJson.read(index, "index", json, parser -> readIndex(index, parser));
     } catch (IOException e) {
-      throw new CheckpointException(index, "cannot be read: " + e.getMessage(), e);
+      throw new CheckpointException(index, "cannot be read: " + e, e);
     }
   }
 

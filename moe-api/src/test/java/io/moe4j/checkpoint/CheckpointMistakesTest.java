@@ -425,7 +425,10 @@ final class CheckpointMistakesTest {
     CheckpointException e =
         assertThrows(CheckpointException.class, () -> MoeCheckpoint.open(folder.resolve("x")));
     assertTrue(e.getMessage().contains("no such folder"), e::getMessage);
-    new SyntheticModel(1).qwen3(LAYER).tensors.write(folder.resolve("model.safetensors"));
+    Path file = folder.resolve("model.safetensors");
+    new SyntheticModel(1).qwen3(LAYER).tensors.write(file);
+    e = assertThrows(CheckpointException.class, () -> MoeCheckpoint.open(file));
+    assertTrue(e.getMessage().contains("not a folder"), e::getMessage);
     assertRefused("config.json: no such file");
     Files.delete(folder.resolve("model.safetensors"));
     Files.writeString(folder.resolve("config.json"), QWEN3_CONFIG);
