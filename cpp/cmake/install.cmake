@@ -6,6 +6,7 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/moe4j)
 
 install(TARGETS moe4j EXPORT moe4jTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY cpp/include/moe4j DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(EXPORT moe4jTargets NAMESPACE moe4j:: DESTINATION ${package_dir} FILE moe4jConfig.cmake)
 
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/moe4jConfigVersion.cmake
