@@ -266,6 +266,8 @@ public final class MoeDevice implements AutoCloseable {
   }
 
   long exportDlpack(Tensor tensor) {
+    // DLPack cannot say that nobody may write, and who did would end the process.
+    TensorChecks.isWritable("tensor", tensor);
     tensor.acquire();
     try {
       // The reference in the release keeps the tensor from being collected.

@@ -75,7 +75,7 @@ public abstract sealed class Tensor permits OwnedTensor, BorrowedTensor {
   /**
    * Describes the storage to another library as a DLPack tensor, without a copy. The tensor stays
    * open, and refuses to be closed, until that library calls the {@code deleter}, in any thread.
-   * Whoever reads waits for the launches that write.
+   * Whoever reads waits for the launches that write. Read-only memory is refused.
    *
    * @return address of a {@code DLManagedTensor}, in host memory
    */

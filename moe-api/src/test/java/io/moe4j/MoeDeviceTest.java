@@ -83,7 +83,11 @@ final class MoeDeviceTest {
   void borrowedReadOnlyMemoryStaysReadOnly() {
     ByteBuffer mapped = ByteBuffer.allocateDirect(8).asReadOnlyBuffer();
     try (MoeDevice device = new FakeProvider().open()) {
-      assertTrue(device.borrow(TensorSpec.of(DType.F32, 2), mapped).buffer().isReadOnly());
+      BorrowedTensor tensor = device.borrow(TensorSpec.of(DType.F32, 2), mapped);
+      assertTrue(tensor.buffer().isReadOnly());
+      InvalidArgumentException e =
+          assertThrows(InvalidArgumentException.class, tensor::exportDlpack);
+      assertEquals("tensor", e.argument());
     }
   }
 
