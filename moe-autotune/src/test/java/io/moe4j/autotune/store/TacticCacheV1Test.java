@@ -284,6 +284,17 @@ class TacticCacheV1Test {
     assertEquals(ImmutableList.of(leftover), deleted);
   }
 
+  @Test
+  void pruningDoesNotFollowLinks(@TempDir Path elsewhere) throws IOException {
+    cache.put(Entries.entry("a", 16, "t"));
+    Path kept = Files.createFile(elsewhere.resolve("kept"));
+    Path damaged = Files.createDirectory(cache.folder().resolve("damaged"));
+    Files.createSymbolicLink(damaged.resolve("link"), elsewhere);
+    new CacheDirectory(root).prune(folder -> false, Duration.ofHours(1), Instant.now());
+    assertTrue(Files.exists(kept));
+    assertFalse(Files.exists(damaged));
+  }
+
   private byte[] contents(TunedEntry entry) throws IOException {
     cache.put(entry);
     return Files.readAllBytes(cache.file(entry.key()));
