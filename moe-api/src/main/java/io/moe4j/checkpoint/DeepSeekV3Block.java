@@ -53,6 +53,7 @@ final class DeepSeekV3Block implements MoeBlock {
                 config,
                 tensors,
                 expert -> prefix + "experts." + expert + ".",
+                ProjectionNames.USUAL,
                 hiddenSize,
                 intermediateSize),
             spec ->
@@ -93,7 +94,12 @@ final class DeepSeekV3Block implements MoeBlock {
         CheckpointExperts.of(
             config,
             new ProjectionExperts(
-                config, tensors, expert -> prefix + SHARED, hiddenSize, (int) sharedSize),
+                config,
+                tensors,
+                expert -> prefix + SHARED,
+                ProjectionNames.USUAL,
+                hiddenSize,
+                (int) sharedSize),
             spec ->
                 spec.hiddenSize(hiddenSize)
                     .intermediateSize((int) sharedSize)

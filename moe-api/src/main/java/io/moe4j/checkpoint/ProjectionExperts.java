@@ -5,13 +5,14 @@ import io.moe4j.QuantFormat;
 import java.util.function.IntFunction;
 
 /**
- * Experts whose {@code gate_proj}, {@code up_proj} and {@code down_proj} have tensors of their own.
- * All projections of a layer have one format. Gate and up keep their own tensor scales, which may
+ * Experts whose gate, up and down have tensors of their own, whatever the family calls them. All
+ * projections of a layer have one format. Gate and up keep their own tensor scales, which may
  * differ; they share one quantized input, and so the larger of their input scales.
  */
 final class ProjectionExperts implements ExpertReader {
   private final ShardedTensors tensors;
   private final IntFunction<String> prefix;
+  private final ProjectionNames names;
   private final int hiddenSize;
   private final int intermediateSize;
   private final ProjectionFormat format;
@@ -23,10 +24,12 @@ final class ProjectionExperts implements ExpertReader {
       CheckpointConfig config,
       ShardedTensors tensors,
       IntFunction<String> prefix,
+      ProjectionNames names,
       int hiddenSize,
       int intermediateSize) {
     this.tensors = tensors;
     this.prefix = prefix;
+    this.names = names;
     this.hiddenSize = hiddenSize;
     this.intermediateSize = intermediateSize;
     this.format = ProjectionFormat.of(tensors, gate(0));
@@ -34,15 +37,15 @@ final class ProjectionExperts implements ExpertReader {
   }
 
   private String gate(int expert) {
-    return prefix.apply(expert) + "gate_proj.";
+    return prefix.apply(expert) + names.gate() + ".";
   }
 
   private String up(int expert) {
-    return prefix.apply(expert) + "up_proj.";
+    return prefix.apply(expert) + names.up() + ".";
   }
 
   private String down(int expert) {
-    return prefix.apply(expert) + "down_proj.";
+    return prefix.apply(expert) + names.down() + ".";
   }
 
   @Override

@@ -41,6 +41,7 @@ final class Qwen3MoeBlock implements MoeBlock {
                 config,
                 tensors,
                 expert -> prefix + "experts." + expert + ".",
+                ProjectionNames.USUAL,
                 hiddenSize,
                 intermediateSize),
             spec ->
