@@ -5,7 +5,7 @@ import java.util.Set;
 import java.util.TreeSet;
 
 /** The Mixture-of-Experts block of one model family: names of its tensors, and its routing. */
-sealed interface MoeBlock permits GptOssBlock, Qwen3MoeBlock, DeepSeekV3Block {
+sealed interface MoeBlock permits GptOssBlock, Qwen3MoeBlock, MixtralBlock, DeepSeekV3Block {
 
   /** Name of the family, as {@code model_type} spells it. */
   String modelType();
@@ -22,13 +22,14 @@ sealed interface MoeBlock permits GptOssBlock, Qwen3MoeBlock, DeepSeekV3Block {
     return switch (modelType) {
       case "gpt_oss" -> new GptOssBlock(config, tensors);
       case "qwen3_moe" -> new Qwen3MoeBlock(config, tensors);
+      case "mixtral" -> new MixtralBlock(config, tensors);
       case "deepseek_v3", "kimi_k2" -> new DeepSeekV3Block(config, tensors);
       default -> {
         // OpenAI's own release of gpt-oss says nothing about its type.
         if (modelType.isEmpty() && !GptOssBlock.openAiLayers(tensors).isEmpty()) {
           yield new GptOssBlock(config, tensors);
         }
-        throw config.wrong("model_type", "gpt_oss, qwen3_moe, deepseek_v3 or kimi_k2");
+        throw config.wrong("model_type", "gpt_oss, qwen3_moe, mixtral, deepseek_v3 or kimi_k2");
       }
     };
   }

@@ -8,8 +8,8 @@ import java.util.NavigableSet;
 
 /**
  * A model's folder, of which this reads the Mixture-of-Experts layers: {@code config.json} and
- * safetensors files, memory-mapped. Families: gpt-oss in MXFP4, and Qwen3 MoE, DeepSeek-V3 and
- * Kimi-K2 in NVFP4 (of ModelOpt or compressed-tensors) or BF16.
+ * safetensors files, memory-mapped. Families: gpt-oss in MXFP4, and Qwen3 MoE, Mixtral, DeepSeek-V3
+ * and Kimi-K2 in NVFP4 (of ModelOpt or compressed-tensors) or BF16.
  *
  * <p>Opening reads headers alone. Owns its files; layers, weights and routers borrow from it. Safe
  * from any thread.
@@ -57,7 +57,7 @@ public final class MoeCheckpoint implements AutoCloseable {
     return tensors;
   }
 
-  /** The family that the model belongs to: "gpt_oss", "qwen3_moe" or "deepseek_v3". */
+  /** The family that the model belongs to: "gpt_oss", "qwen3_moe", "mixtral" or "deepseek_v3". */
   public String family() {
     return block.modelType();
   }

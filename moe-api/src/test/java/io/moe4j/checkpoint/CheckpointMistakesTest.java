@@ -5,6 +5,7 @@ import static io.moe4j.testing.SyntheticModel.E;
 import static io.moe4j.testing.SyntheticModel.GPT_OSS_CONFIG;
 import static io.moe4j.testing.SyntheticModel.H;
 import static io.moe4j.testing.SyntheticModel.I;
+import static io.moe4j.testing.SyntheticModel.MIXTRAL_CONFIG;
 import static io.moe4j.testing.SyntheticModel.QWEN3_CONFIG;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -33,6 +34,7 @@ final class CheckpointMistakesTest {
   private static final String MLP = "model.layers.3.mlp.";
   private static final String GATE = MLP + "experts.1.gate_proj.";
   private static final String DOWN = MLP + "experts.1.down_proj.";
+  private static final String SPARSE = "model.layers.3.block_sparse_moe.";
 
   @TempDir Path folder;
 
@@ -145,6 +147,37 @@ final class CheckpointMistakesTest {
               }
             },
             "experts.3.gate_proj.weight\": missing"),
+        mixtral(
+            "no gate",
+            t ->
+                remove(
+                    t,
+                    SPARSE + "experts.0.w1.",
+                    "weight",
+                    "weight_scale",
+                    "weight_scale_2",
+                    "input_scale"),
+            "experts.0.w1.weight\": missing"),
+        mixtral(
+            "no tensor scale of up",
+            t -> t.remove(SPARSE + "experts.2.w3.weight_scale_2"),
+            "experts.2.w3.weight_scale_2\": missing"),
+        mixtral(
+            "down of gate's shape",
+            t -> t.add(SPARSE + "experts.1.w2.weight", "U8", new byte[H * I / 2], I, H / 2),
+            "w2.weight\": found U8 [32, 32], expected U8 [64, 16]"),
+        mixtral(
+            "a router of too many experts",
+            t -> t.addBf16(SPARSE + "gate.weight", new float[5 * H], 5, H),
+            "found BF16 [5, 64], expected F32 or BF16 [4, 64]"),
+        mixtral(
+            "a router's bias",
+            t -> t.addF32(SPARSE + "gate.bias", new float[E], E),
+            "gate.bias\": not known in a block of this model"),
+        mixtral(
+            "a shared expert",
+            t -> t.addBf16(SPARSE + "shared_expert.w1.weight", new float[H * I], I, H),
+            "not known in a block of this model"),
         deepSeek(
             "a global scale of 0",
             t -> t.addF32(GATE + "weight_global_scale", new float[] {0f}, 1),
@@ -215,6 +248,10 @@ final class CheckpointMistakesTest {
     return new Mistake("qwen3: " + what, QWEN3_CONFIG, m -> m.qwen3(LAYER), damage, message);
   }
 
+  private static Mistake mixtral(String what, Consumer<RawTensors> damage, String message) {
+    return new Mistake("mixtral: " + what, MIXTRAL_CONFIG, m -> m.mixtral(LAYER), damage, message);
+  }
+
   private static Mistake deepSeek(String what, Consumer<RawTensors> damage, String message) {
     return new Mistake(
         "deepseek: " + what, DEEPSEEK_CONFIG, m -> m.deepSeek(LAYER), damage, message);
@@ -274,7 +311,10 @@ final class CheckpointMistakesTest {
         new Misconfigured(
             "deep", DEEPSEEK_CONFIG, "{\"a\":".repeat(100_000), "beyond bounds: Document nesting"),
         new Misconfigured(
-            "another model", "deepseek_v3", "llama", "model_type: found \"llama\", expected"),
+            "another model",
+            "deepseek_v3",
+            "llama",
+            "model_type: found \"llama\", expected gpt_oss, qwen3_moe, mixtral,"),
         new Misconfigured(
             "no model", "\"model_type\": \"deepseek_v3\"", "\"a\": 1", "model_type: found"),
         new Misconfigured(
@@ -400,6 +440,18 @@ final class CheckpointMistakesTest {
   void aLimitOfZeroClampsEverything() throws IOException {
     new SyntheticModel(1).gptOss(LAYER).write(folder, GPT_OSS_CONFIG.replace("7.0", "0.0"));
     assertRefused("swiglu_limit: found \"0.0\", expected more than 0");
+  }
+
+  @Test
+  void mixtralIsRefusedWithoutWhatItsSpecNeeds() throws IOException {
+    SyntheticModel model = new SyntheticModel(1).mixtral(LAYER);
+    for (String field :
+        List.of("num_local_experts", "num_experts_per_tok", "hidden_size", "intermediate_size")) {
+      model.write(folder, MIXTRAL_CONFIG.replace('"' + field + '"', "\"a\""));
+      assertRefused("has no " + field);
+    }
+    model.write(folder, MIXTRAL_CONFIG.replace("\"silu\"", "\"gelu\""));
+    assertRefused("hidden_act: found \"gelu\", expected \"silu\"");
   }
 
   @Test

@@ -28,6 +28,9 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** What comes out of checkpoints of each family, against bytes picked out of them by hand. */
 final class MoeCheckpointTest {
+  /** What most families call gate, up and down. */
+  private static final List<String> PROJECTIONS = List.of("gate_proj.", "up_proj.", "down_proj.");
+
   @TempDir Path folder;
 
   @Test
@@ -126,7 +129,36 @@ final class MoeCheckpointTest {
       assertEquals(
           new RoutingSpec(RoutingMethod.RENORMALIZE_NAIVE, 1, 1, 1f, true), spec.routing());
       assertTrue(layer.sharedExperts().isEmpty());
-      checkNvfp4(layer, spec, model.tensors, "model.layers.7.mlp.", "weight");
+      checkNvfp4(layer, spec, model.tensors, "model.layers.7.mlp.", PROJECTIONS, "weight");
+    }
+  }
+
+  @Test
+  void mixtralCallsGateUpAndDownW1W3AndW2() throws IOException {
+    SyntheticModel model = new SyntheticModel(11).mixtral(0).mixtral(2);
+    model.writeSharded(folder, SyntheticModel.MIXTRAL_CONFIG);
+    try (MoeCheckpoint checkpoint = MoeCheckpoint.open(folder)) {
+      assertEquals("mixtral", checkpoint.family());
+      assertEquals(List.of(0, 2), checkpoint.layers());
+      MoeCheckpointLayer layer = checkpoint.layer(2);
+      MoeSpec spec = layer.routedExperts().spec(QuantFormat.NVFP4);
+      assertEquals(
+          MoeSpec.builder()
+              .weightFormat(QuantFormat.NVFP4)
+              .activationFormat(QuantFormat.NVFP4)
+              .hiddenSize(H)
+              .intermediateSize(I)
+              .numExperts(E)
+              .topK(2)
+              .activation(Activation.SWIGLU)
+              .routing(RoutingSpec.of(RoutingMethod.RENORMALIZE))
+              .build(),
+          spec);
+      assertTrue(layer.sharedExperts().isEmpty());
+      assertTrue(layer.router().bias().isEmpty());
+      assertTrue(layer.router().selectionBias().isEmpty());
+      String block = "model.layers.2.block_sparse_moe.";
+      checkNvfp4(layer, spec, model.tensors, block, List.of("w1.", "w3.", "w2."), "weight");
     }
   }
 
@@ -138,7 +170,7 @@ final class MoeCheckpointTest {
       MoeCheckpointLayer layer = checkpoint.layer(3);
       MoeSpec spec = layer.routedExperts().spec(QuantFormat.NVFP4);
       assertEquals(RoutingSpec.deepSeekV3(2, 1, 2.5f), spec.routing());
-      checkNvfp4(layer, spec, model.tensors, "model.layers.3.mlp.", "weight_packed");
+      checkNvfp4(layer, spec, model.tensors, "model.layers.3.mlp.", PROJECTIONS, "weight_packed");
 
       CheckpointExperts shared = layer.sharedExperts().orElseThrow();
       assertEquals(QuantFormat.BF16, shared.weightFormat());
@@ -264,13 +296,18 @@ final class MoeCheckpointTest {
   }
 
   private static void checkNvfp4(
-      MoeCheckpointLayer layer, MoeSpec spec, RawTensors raw, String mlp, String weight) {
+      MoeCheckpointLayer layer,
+      MoeSpec spec,
+      RawTensors raw,
+      String block,
+      List<String> projections,
+      String weight) {
     for (int e = 0; e < E; e++) {
       ExpertWeights expert = layer.routedExperts().weights(spec).expert(e);
-      String prefix = mlp + "experts." + e + ".";
-      checkProjection(raw, prefix + "gate_proj.", weight, expert.gate());
-      checkProjection(raw, prefix + "up_proj.", weight, expert.up().orElseThrow());
-      checkProjection(raw, prefix + "down_proj.", weight, expert.down());
+      String prefix = block + "experts." + e + ".";
+      checkProjection(raw, prefix + projections.get(0), weight, expert.gate());
+      checkProjection(raw, prefix + projections.get(1), weight, expert.up().orElseThrow());
+      checkProjection(raw, prefix + projections.get(2), weight, expert.down());
       assertEquals(SyntheticModel.scale(e, 0), expert.gate().tensorScale());
       assertEquals(SyntheticModel.scale(e, 1), expert.up().orElseThrow().tensorScale());
       assertEquals(SyntheticModel.scale(e, 2), expert.down().tensorScale());

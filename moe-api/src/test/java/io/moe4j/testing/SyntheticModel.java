@@ -109,6 +109,15 @@ public final class SyntheticModel {
        "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": true}
       """;
 
+  public static final String MIXTRAL_CONFIG =
+      """
+      {"model_type": "mixtral", "hidden_size": 64, "intermediate_size": 32, "hidden_act": "silu",
+       "num_local_experts": 4, "num_experts_per_tok": 2, "router_jitter_noise": 0.0,
+       "sliding_window": null,
+       "quantization_config": {"quant_method": "modelopt", "quant_algo": "NVFP4",
+         "ignore": ["lm_head", "model.layers.*.block_sparse_moe.gate"]}}
+      """;
+
   public static final String DEEPSEEK_CONFIG =
       """
       {"model_type": "deepseek_v3", "hidden_size": 64, "moe_intermediate_size": 32,
@@ -144,14 +153,22 @@ public final class SyntheticModel {
 
   /** A layer of Qwen3 in ModelOpt's NVFP4, with the scales that the two static methods tell. */
   public SyntheticModel qwen3(int layer) {
-    String mlp = "model.layers." + layer + ".mlp.";
+    return modelOpt("model.layers." + layer + ".mlp.", "gate_proj", "up_proj", "down_proj");
+  }
+
+  /** A layer of Mixtral, otherwise as {@link #qwen3}. */
+  public SyntheticModel mixtral(int layer) {
+    return modelOpt("model.layers." + layer + ".block_sparse_moe.", "w1", "w3", "w2");
+  }
+
+  private SyntheticModel modelOpt(String block, String gate, String up, String down) {
     for (int e = 0; e < E; e++) {
-      String expert = mlp + "experts." + e + ".";
-      modelOpt(expert + "gate_proj.", I, H, scale(e, 0), inputScale(e, 0), e % 2 == 0);
-      modelOpt(expert + "up_proj.", I, H, scale(e, 1), inputScale(e, 1), e % 2 == 0);
-      modelOpt(expert + "down_proj.", H, I, scale(e, 2), inputScale(e, 2), e % 2 == 0);
+      String expert = block + "experts." + e + ".";
+      modelOpt(expert + gate + ".", I, H, scale(e, 0), inputScale(e, 0), e % 2 == 0);
+      modelOpt(expert + up + ".", I, H, scale(e, 1), inputScale(e, 1), e % 2 == 0);
+      modelOpt(expert + down + ".", H, I, scale(e, 2), inputScale(e, 2), e % 2 == 0);
     }
-    tensors.addBf16(mlp + "gate.weight", floats(E * H), E, H);
+    tensors.addBf16(block + "gate.weight", floats(E * H), E, H);
     return this;
   }
 

@@ -37,6 +37,17 @@ class InspectCommandTest {
   }
 
   @Test
+  void describesMixtral() throws Exception {
+    new SyntheticModel(1).mixtral(0).writeSharded(folder, SyntheticModel.MIXTRAL_CONFIG);
+    Cli cli = inspect();
+    assertEquals(0, cli.status(), cli.err());
+    assertTrue(cli.out().contains("mixtral, modelopt NVFP4, 1 layer with experts"), cli.out());
+    assertTrue(
+        cli.out().contains("layer 0: H = 64, I = 32, 4 experts, top 2, NVFP4 weights, RENORMALIZE"),
+        cli.out());
+  }
+
+  @Test
   void describesASoundCheckpointToMachines() throws Exception {
     new SyntheticModel(1).deepSeek(3).write(folder, SyntheticModel.DEEPSEEK_CONFIG);
     Cli cli = inspect("--json");

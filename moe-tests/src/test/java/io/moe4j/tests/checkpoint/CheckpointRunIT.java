@@ -89,6 +89,39 @@ class CheckpointRunIT {
     run(QuantFormat.NVFP4, Given.TOP_K, tokens(1));
   }
 
+  @ParameterizedTest
+  @EnumSource(Quantizer.class)
+  void mixtral(Quantizer quantizer) throws Exception {
+    block = mixtral(QuantFormat.NVFP4, quantizer == Quantizer.MODELOPT);
+    layer = ProjectionFiles.LAYER;
+    ProjectionFiles.write(folder, block, quantizer);
+    run(QuantFormat.BF16, Given.ROUTER, tokens(33));
+    run(QuantFormat.NVFP4, Given.ROUTER, tokens(4));
+    run(QuantFormat.BF16, Given.LOGITS, tokens(1));
+  }
+
+  @Test
+  void mixtralInBf16() throws Exception {
+    block = mixtral(QuantFormat.BF16, false);
+    layer = ProjectionFiles.LAYER;
+    ProjectionFiles.write(folder, block, Quantizer.MODELOPT);
+    run(QuantFormat.BF16, Given.ROUTER, tokens(9));
+  }
+
+  private static TestBlock mixtral(QuantFormat weights, boolean large) {
+    return TestBlock.draw(
+        MoeSpec.builder()
+            .weightFormat(weights)
+            .hiddenSize(large ? HIDDEN : 144)
+            .intermediateSize(large ? INTERMEDIATE : 80)
+            .numExperts(8)
+            .topK(2)
+            .routing(RoutingSpec.of(RoutingMethod.RENORMALIZE))
+            .build(),
+        null,
+        11);
+  }
+
   @Test
   void routerSeesF32HiddenStatesUnrounded() throws Exception {
     block = gptOssBlock(DType.BF16);

@@ -3,6 +3,7 @@ package io.moe4j.tests.checkpoint;
 import io.moe4j.DType;
 import io.moe4j.MoeSpec;
 import io.moe4j.QuantFormat;
+import io.moe4j.RoutingMethod;
 import io.moe4j.RoutingSpec;
 import io.moe4j.tests.fixtures.Bytes;
 import io.moe4j.tests.fixtures.TestExpert;
@@ -11,12 +12,13 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
-/** Qwen3 MoE and DeepSeek-V3 in NVFP4: tensors for each projection of each expert. */
+/**
+ * Qwen3 MoE, Mixtral and DeepSeek-V3, in NVFP4 or BF16: tensors for each projection of each expert.
+ * The routing method tells the family.
+ */
 final class ProjectionFiles {
   /** The layer that is written. */
   static final int LAYER = 3;
-
-  private static final String PREFIX = "model.layers." + LAYER + ".mlp.";
 
   /** Who quantized the checkpoint. */
   enum Quantizer {
@@ -30,11 +32,13 @@ final class ProjectionFiles {
 
   private final TestBlock block;
   private final Quantizer quantizer;
+  private final String prefix;
   private final SafetensorsBuilder tensors = new SafetensorsBuilder();
 
   private ProjectionFiles(TestBlock block, Quantizer quantizer) {
     this.block = block;
     this.quantizer = quantizer;
+    this.prefix = "model.layers." + LAYER + (isMixtral(block) ? ".block_sparse_moe." : ".mlp.");
     build();
   }
 
@@ -63,10 +67,27 @@ final class ProjectionFiles {
     Files.writeString(
         folder.resolve("config.json"),
         "{%s,\n \"hidden_act\": \"silu\", \"hidden_size\": %d, \"num_hidden_layers\": 5%s}\n"
-            .formatted(
-                block.selectionBias() == null ? qwen3(block.spec()) : deepSeekV3(block),
-                block.spec().hiddenSize(),
-                quantization(quantizer)));
+            .formatted(family(block), block.spec().hiddenSize(), quantization(quantizer)));
+  }
+
+  private static boolean isMixtral(TestBlock block) {
+    return block.spec().routing().method() == RoutingMethod.RENORMALIZE;
+  }
+
+  private static String family(TestBlock block) {
+    return switch (block.spec().routing().method()) {
+      case RENORMALIZE -> mixtral(block.spec());
+      case DEEPSEEK_V3 -> deepSeekV3(block);
+      default -> qwen3(block.spec());
+    };
+  }
+
+  private static String mixtral(MoeSpec spec) {
+    return """
+    "architectures": ["MixtralForCausalLM"], "model_type": "mixtral",
+     "intermediate_size": %d, "num_local_experts": %d, "num_experts_per_tok": %d,
+     "output_router_logits": false, "router_aux_loss_coef": 0.02, "sliding_window": null"""
+        .formatted(spec.intermediateSize(), spec.numExperts(), spec.topK());
   }
 
   private static String qwen3(MoeSpec spec) {
@@ -121,55 +142,56 @@ final class ProjectionFiles {
     MoeSpec spec = block.spec();
     tensors.add("lm_head.weight", "BF16", new byte[16], 2, 4);
     tensors.add(
-        PREFIX + "gate.weight",
+        prefix + "gate.weight",
         "BF16",
         Bytes.of(DType.BF16, block.router()),
         spec.numExperts(),
         spec.hiddenSize());
     if (block.selectionBias() != null) {
       tensors.add(
-          PREFIX + "gate.e_score_correction_bias",
+          prefix + "gate.e_score_correction_bias",
           "F32",
           Bytes.of(DType.F32, block.selectionBias()),
           spec.numExperts());
     }
     for (int expert = 0; expert < block.experts().size(); expert++) {
-      add(PREFIX + "experts." + expert + ".", block.experts().get(expert), expert % 2 == 0);
+      add(prefix + "experts." + expert + ".", block.experts().get(expert), expert % 2 == 0);
     }
     if (block.shared() != null) {
-      add(PREFIX + "shared_experts.", block.shared(), false);
+      add(prefix + "shared_experts.", block.shared(), false);
     }
   }
 
   /**
    * Adds an expert. One of gate and up carries the expert's input scale, the other a smaller one.
    */
-  private void add(String prefix, TestExpert expert, boolean gateHasLarger) {
+  private void add(String name, TestExpert expert, boolean gateHasLarger) {
     float larger = expert.inputScale();
     float smaller = larger * 0.7f;
-    add(prefix + "gate_proj.", expert.gate(), gateHasLarger ? larger : smaller);
-    add(prefix + "up_proj.", expert.up(), gateHasLarger ? smaller : larger);
-    add(prefix + "down_proj.", expert.down(), expert.intermediateScale());
+    boolean mixtral = isMixtral(block);
+    add(name + (mixtral ? "w1." : "gate_proj."), expert.gate(), gateHasLarger ? larger : smaller);
+    add(name + (mixtral ? "w3." : "up_proj."), expert.up(), gateHasLarger ? smaller : larger);
+    add(name + (mixtral ? "w2." : "down_proj."), expert.down(), expert.intermediateScale());
   }
 
-  private void add(String prefix, BlockMatrix matrix, float inputScale) {
+  private void add(String name, BlockMatrix matrix, float inputScale) {
     int rows = matrix.rows();
     int columns = matrix.columns();
     if (matrix.format() == QuantFormat.BF16) {
-      tensors.add(prefix + "weight", "BF16", matrix.codes(), rows, columns);
+      tensors.add(name + "weight", "BF16", matrix.codes(), rows, columns);
       return;
     }
     boolean divisors = quantizer == Quantizer.COMPRESSED_TENSORS;
     tensors.add(
-        prefix + (divisors ? "weight_packed" : "weight"), "U8", matrix.codes(), rows, columns / 2);
-    tensors.add(prefix + "weight_scale", "F8_E4M3", matrix.scales(), rows, columns / 16);
+        name + (divisors ? "weight_packed" : "weight"), "U8", matrix.codes(), rows, columns / 2);
+    tensors.add(name + "weight_scale", "F8_E4M3", matrix.scales(), rows, columns / 16);
     if (divisors) {
       // compressed-tensors ships vectors of one element.
-      scalar(prefix + "weight_global_scale", 1 / (double) matrix.tensorScale(), 1);
-      scalar(prefix + "input_global_scale", 1 / (double) inputScale, 1);
+      scalar(name + "weight_global_scale", 1 / (double) matrix.tensorScale(), 1);
+      scalar(name + "input_global_scale", 1 / (double) inputScale, 1);
     } else {
-      scalar(prefix + "weight_scale_2", matrix.tensorScale());
-      scalar(prefix + "input_scale", inputScale);
+      scalar(name + "weight_scale_2", matrix.tensorScale());
+      scalar(name + "input_scale", inputScale);
     }
   }
 
