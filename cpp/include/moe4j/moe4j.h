@@ -324,6 +324,7 @@ MOE4J_API int32_t moe4j_layer_create(moe4j_device* device, const moe4j_layer_des
 /**
  * Checks and repacks one expert's weights into the layer's own layout; the source is not needed
  * afterwards. Scales that are NaN, and tensor scales that are not finite, are refused.
+ * An expert that had been set before is then unchanged (CPU) or missing (CUDA): set it again.
  * `local_expert` counts from 0: expert local_expert_offset + local_expert, the S shared experts
  * last.
  */

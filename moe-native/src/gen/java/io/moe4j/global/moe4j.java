@@ -249,6 +249,7 @@ public static native int moe4j_layer_create(moe4j_device device, @Const moe4j_la
 /**
  * Checks and repacks one expert's weights into the layer's own layout; the source is not needed
  * afterwards. Scales that are NaN, and tensor scales that are not finite, are refused.
+ * An expert that had been set before is then unchanged (CPU) or missing (CUDA): set it again.
  * {@code local_expert} counts from 0: expert local_expert_offset + local_expert, the S shared experts
  * last.
  */
