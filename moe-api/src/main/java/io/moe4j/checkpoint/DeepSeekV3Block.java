@@ -47,25 +47,22 @@ final class DeepSeekV3Block implements MoeBlock {
     int hiddenSize = config.count("hidden_size");
     int intermediateSize = config.count("moe_intermediate_size");
     CheckpointExperts experts =
-        CheckpointExperts.of(
-            config,
-            new ProjectionExperts(
+        new ProjectionExperts(
                 config,
                 tensors,
                 expert -> prefix + "experts." + expert + ".",
                 ProjectionNames.USUAL,
                 hiddenSize,
-                intermediateSize),
-            spec ->
-                spec.hiddenSize(hiddenSize)
-                    .intermediateSize(intermediateSize)
-                    .numExperts(numExperts)
-                    .topK(config.count("num_experts_per_tok"))
-                    .routing(
-                        RoutingSpec.deepSeekV3(
-                            config.count("n_group"),
-                            config.count("topk_group"),
-                            config.number("routed_scaling_factor"))));
+                intermediateSize)
+            .layer(
+                spec ->
+                    spec.numExperts(numExperts)
+                        .topK(config.count("num_experts_per_tok"))
+                        .routing(
+                            RoutingSpec.deepSeekV3(
+                                config.count("n_group"),
+                                config.count("topk_group"),
+                                config.number("routed_scaling_factor"))));
     RouterWeights router =
         new RouterWeights(
             tensors.tensor(prefix + "gate.weight").expectFloats(numExperts, hiddenSize),
@@ -91,20 +88,14 @@ final class DeepSeekV3Block implements MoeBlock {
       throw config.wrong("n_shared_experts", "fewer: their size overflows");
     }
     return Optional.of(
-        CheckpointExperts.of(
-            config,
-            new ProjectionExperts(
+        new ProjectionExperts(
                 config,
                 tensors,
                 expert -> prefix + SHARED,
                 ProjectionNames.USUAL,
                 hiddenSize,
-                (int) sharedSize),
-            spec ->
-                spec.hiddenSize(hiddenSize)
-                    .intermediateSize((int) sharedSize)
-                    .numExperts(1)
-                    .topK(1)
-                    .routing(RoutingSpec.of(RoutingMethod.DEFAULT))));
+                (int) sharedSize)
+            .layer(
+                spec -> spec.numExperts(1).topK(1).routing(RoutingSpec.of(RoutingMethod.DEFAULT))));
   }
 }

@@ -37,26 +37,21 @@ final class MixtralBlock implements MoeBlock {
     int hiddenSize = config.count("hidden_size");
     int intermediateSize = config.count("intermediate_size");
     CheckpointExperts experts =
-        CheckpointExperts.of(
-            config,
-            new ProjectionExperts(
+        new ProjectionExperts(
                 config,
                 tensors,
                 expert -> prefix + "experts." + expert + ".",
                 PROJECTIONS,
                 hiddenSize,
-                intermediateSize),
-            spec ->
-                spec.hiddenSize(hiddenSize)
-                    .intermediateSize(intermediateSize)
-                    .numExperts(numExperts)
-                    .topK(config.count("num_experts_per_tok"))
-                    .routing(RoutingSpec.of(RoutingMethod.RENORMALIZE)));
+                intermediateSize)
+            .layer(
+                spec ->
+                    spec.numExperts(numExperts)
+                        .topK(config.count("num_experts_per_tok"))
+                        .routing(RoutingSpec.of(RoutingMethod.RENORMALIZE)));
     RouterWeights router =
         new RouterWeights(
-            tensors.tensor(prefix + "gate.weight").expectFloats(numExperts, hiddenSize),
-            Optional.empty(),
-            Optional.empty());
+            tensors.tensor(prefix + "gate.weight").expectFloats(numExperts, hiddenSize));
     return new MoeCheckpointLayer(layer, experts, Optional.empty(), router);
   }
 }

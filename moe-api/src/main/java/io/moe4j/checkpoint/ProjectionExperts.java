@@ -1,8 +1,10 @@
 package io.moe4j.checkpoint;
 
 import io.moe4j.ExpertWeights;
+import io.moe4j.MoeSpec;
 import io.moe4j.QuantFormat;
 import java.util.function.IntFunction;
+import java.util.function.UnaryOperator;
 
 /**
  * Experts whose gate, up and down have tensors of their own, whatever the family calls them. All
@@ -10,6 +12,7 @@ import java.util.function.IntFunction;
  * differ; they share one quantized input, and so the larger of their input scales.
  */
 final class ProjectionExperts implements ExpertReader {
+  private final CheckpointConfig config;
   private final ShardedTensors tensors;
   private final IntFunction<String> prefix;
   private final ProjectionNames names;
@@ -27,6 +30,7 @@ final class ProjectionExperts implements ExpertReader {
       ProjectionNames names,
       int hiddenSize,
       int intermediateSize) {
+    this.config = config;
     this.tensors = tensors;
     this.prefix = prefix;
     this.names = names;
@@ -34,6 +38,18 @@ final class ProjectionExperts implements ExpertReader {
     this.intermediateSize = intermediateSize;
     this.format = ProjectionFormat.of(tensors, gate(0));
     config.quantization().ifPresent(format::checkDeclared);
+  }
+
+  /**
+   * The layer that they make.
+   *
+   * @param rest what is to be said of it but sizes and format
+   */
+  CheckpointExperts layer(UnaryOperator<MoeSpec.Builder> rest) {
+    return CheckpointExperts.of(
+        config,
+        this,
+        spec -> rest.apply(spec.hiddenSize(hiddenSize).intermediateSize(intermediateSize)));
   }
 
   private String gate(int expert) {

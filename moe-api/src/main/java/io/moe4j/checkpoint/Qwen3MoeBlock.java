@@ -35,32 +35,27 @@ final class Qwen3MoeBlock implements MoeBlock {
     int hiddenSize = config.count("hidden_size");
     int intermediateSize = config.count("moe_intermediate_size");
     CheckpointExperts experts =
-        CheckpointExperts.of(
-            config,
-            new ProjectionExperts(
+        new ProjectionExperts(
                 config,
                 tensors,
                 expert -> prefix + "experts." + expert + ".",
                 ProjectionNames.USUAL,
                 hiddenSize,
-                intermediateSize),
-            spec ->
-                spec.hiddenSize(hiddenSize)
-                    .intermediateSize(intermediateSize)
-                    .numExperts(numExperts)
-                    .topK(config.count("num_experts_per_tok"))
-                    .routing(
-                        new RoutingSpec(
-                            RoutingMethod.RENORMALIZE_NAIVE,
-                            1,
-                            1,
-                            1f,
-                            config.flag("norm_topk_prob"))));
+                intermediateSize)
+            .layer(
+                spec ->
+                    spec.numExperts(numExperts)
+                        .topK(config.count("num_experts_per_tok"))
+                        .routing(
+                            new RoutingSpec(
+                                RoutingMethod.RENORMALIZE_NAIVE,
+                                1,
+                                1,
+                                1f,
+                                config.flag("norm_topk_prob"))));
     RouterWeights router =
         new RouterWeights(
-            tensors.tensor(prefix + "gate.weight").expectFloats(numExperts, hiddenSize),
-            Optional.empty(),
-            Optional.empty());
+            tensors.tensor(prefix + "gate.weight").expectFloats(numExperts, hiddenSize));
     return new MoeCheckpointLayer(layer, experts, Optional.empty(), router);
   }
 }

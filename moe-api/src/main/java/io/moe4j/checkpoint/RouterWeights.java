@@ -13,4 +13,10 @@ import java.util.Optional;
  *     io.moe4j.Routing.FromLogits}
  */
 public record RouterWeights(
-    StoredTensor weight, Optional<StoredTensor> bias, Optional<ByteBuffer> selectionBias) {}
+    StoredTensor weight, Optional<StoredTensor> bias, Optional<ByteBuffer> selectionBias) {
+
+  /** A router without biases. */
+  RouterWeights(StoredTensor weight) {
+    this(weight, Optional.empty(), Optional.empty());
+  }
+}
