@@ -1,8 +1,6 @@
 #include "cuda/launch_graphs.hpp"
 
-#include <algorithm>
 #include <new>
-#include <utility>
 
 #include "cuda/relaxed_capture.hpp"
 
@@ -146,34 +144,40 @@ size_t LaunchGraphs::size() const {
 }
 
 std::shared_ptr<LaunchGraphs::Graph> LaunchGraphs::graph_for(cudaStream_t stream, Chain& chain) {
+  using Place = std::shared_ptr<Graph>;
   const std::lock_guard<std::mutex> lock(mutex_);
   ++launches_;
-  const auto use = [&](auto place) {
-    std::rotate(graphs_.begin(), place, place + 1);
-    graphs_.front()->stream = stream;
-    graphs_.front()->last_launch = launches_;
-    return graphs_.front();
+  const auto use = [&](const Place& place) {
+    place->stream = stream;
+    place->last_launch = launches_;
+    return place;
   };
-  const auto own = std::find_if(graphs_.begin(), graphs_.end(), [&](const auto& graph) {
-    return graph->stream == stream && graph->is_of(chain);
-  });
-  if (own != graphs_.end()) return use(own);
+  Place* oldest = nullptr;          // the least recently used
+  Place* oldest_of_kind = nullptr;  // and among those of such chains
+  const auto is_older = [](const Place& place, const Place* other) {
+    return other == nullptr || place->last_launch < (*other)->last_launch;
+  };
+  for (Place& place : graphs_) {
+    if (is_older(place, oldest)) oldest = &place;
+    if (!place->is_of(chain)) continue;
+    if (place->stream == stream) return use(place);
+    if (is_older(place, oldest_of_kind)) oldest_of_kind = &place;
+  }
   const bool full = graphs_.size() == kMostGraphs;
-  if (!full ||
-      (!graphs_.back()->is_of(chain) && launches_ - graphs_.back()->last_launch > kIdleLaunches)) {
-    auto made = std::make_shared<Graph>();
-    if (made->make(dependent_, chain) != cudaSuccess) {
-      cudaGetLastError();
-      return nullptr;
-    }
-    if (full) graphs_.pop_back();
-    graphs_.push_back(std::move(made));
-    return use(graphs_.end() - 1);
+  if (full && (oldest == oldest_of_kind || launches_ - (*oldest)->last_launch <= kIdleLaunches)) {
+    return oldest_of_kind != nullptr ? use(*oldest_of_kind) : nullptr;
   }
-  for (auto place = graphs_.end(); place != graphs_.begin();) {
-    if ((*--place)->is_of(chain)) return use(place);
+  auto made = std::make_shared<Graph>();
+  if (made->make(dependent_, chain) != cudaSuccess) {
+    cudaGetLastError();
+    return nullptr;
   }
-  return nullptr;
+  if (full) {
+    *oldest = made;
+  } else {
+    graphs_.push_back(made);
+  }
+  return use(made);
 }
 
 Status LaunchGraphs::launch(cudaStream_t stream, Chain& chain) noexcept {

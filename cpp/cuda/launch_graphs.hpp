@@ -54,8 +54,8 @@ class LaunchGraphs {
   std::shared_ptr<Graph> graph_for(cudaStream_t stream, Chain& chain);
 
   const bool dependent_;
-  mutable std::mutex mutex_;                    // of all below
-  std::vector<std::shared_ptr<Graph>> graphs_;  // the most recently used first
+  mutable std::mutex mutex_;  // of all below
+  std::vector<std::shared_ptr<Graph>> graphs_;
   uint64_t launches_ = 0;
 };
 
