@@ -167,20 +167,12 @@ class CudaDevice final : public Device {
 
   Status swizzle_scales(int64_t rows, int64_t columns, const void* linear, void* swizzled,
                         void* stream) noexcept override {
-    const DeviceGuard guard(context_.primary);
-    MOE4J_RETURN_IF_ERROR(guard.status());
-    return launch_swizzle_scales(stream_of(stream), rows, columns,
-                                 static_cast<const uint8_t*>(linear),
-                                 static_cast<uint8_t*>(swizzled), true);
+    return rearrange_scales(rows, columns, linear, swizzled, stream, true);
   }
 
   Status unswizzle_scales(int64_t rows, int64_t columns, const void* swizzled, void* linear,
                           void* stream) noexcept override {
-    const DeviceGuard guard(context_.primary);
-    MOE4J_RETURN_IF_ERROR(guard.status());
-    return launch_swizzle_scales(stream_of(stream), rows, columns,
-                                 static_cast<const uint8_t*>(swizzled),
-                                 static_cast<uint8_t*>(linear), false);
+    return rearrange_scales(rows, columns, swizzled, linear, stream, false);
   }
 
   Status router_logits(int64_t tokens, int64_t hidden_size, int64_t num_experts,
@@ -196,6 +188,15 @@ class CudaDevice final : public Device {
   }
 
  private:
+  Status rearrange_scales(int64_t rows, int64_t columns, const void* source, void* destination,
+                          void* stream, bool to_swizzled) noexcept {
+    const DeviceGuard guard(context_.primary);
+    MOE4J_RETURN_IF_ERROR(guard.status());
+    return launch_swizzle_scales(stream_of(stream), rows, columns,
+                                 static_cast<const uint8_t*>(source),
+                                 static_cast<uint8_t*>(destination), to_swizzled);
+  }
+
   CudaContext context_;
   cudaDeviceProp properties_ = {};
   Allocations allocations_{context_.counts};

@@ -328,7 +328,7 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
       }
     }
   }
-  cluster_arrive();
+  cluster_arrive();  // this block's barriers are ready
   __syncthreads();
   if (produces) {
     if (lane != 0) return;
@@ -426,7 +426,7 @@ __global__ void __launch_bounds__(kSm90DecodeThreads, kSm90DecodeBlocks)
   }
 
   // To the block that has these features.
-  cluster_wait();
+  cluster_wait();  // its barriers are
 #pragma unroll 1
   for (int32_t i = lane; i < tokens * 8; i += 32) {
     const int32_t row = strip * kStripRows + i % 8 * 2;
