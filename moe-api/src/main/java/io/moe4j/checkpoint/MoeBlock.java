@@ -5,7 +5,7 @@ import java.util.Set;
 import java.util.TreeSet;
 
 /** The Mixture-of-Experts block of one model family: names of its tensors, and its routing. */
-sealed interface MoeBlock permits GptOssBlock, Qwen3MoeBlock, MixtralBlock, DeepSeekV3Block {
+sealed interface MoeBlock permits GptOssBlock, SoftmaxBlock, DeepSeekV3Block {
 
   /** Name of the family, as {@code model_type} spells it. */
   String modelType();
