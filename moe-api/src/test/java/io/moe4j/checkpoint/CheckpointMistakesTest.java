@@ -124,9 +124,7 @@ final class CheckpointMistakesTest {
             "not known in a block of this model"),
         qwen3(
             "one projection in BF16",
-            t ->
-                remove(t, DOWN, "weight", "weight_scale", "weight_scale_2", "input_scale")
-                    .addBf16(DOWN + "weight", new float[H * I], H, I),
+            t -> removeModelOpt(t, DOWN).addBf16(DOWN + "weight", new float[H * I], H, I),
             "found PlainBf16, expected ModelOptNvfp4"),
         qwen3(
             "a router of too few experts",
@@ -137,26 +135,13 @@ final class CheckpointMistakesTest {
             "fewer experts than configured",
             t -> {
               for (String projection : new String[] {"gate", "up", "down"}) {
-                remove(
-                    t,
-                    MLP + "experts.3." + projection + "_proj.",
-                    "weight",
-                    "weight_scale",
-                    "weight_scale_2",
-                    "input_scale");
+                removeModelOpt(t, MLP + "experts.3." + projection + "_proj.");
               }
             },
             "experts.3.gate_proj.weight\": missing"),
         mixtral(
             "no gate",
-            t ->
-                remove(
-                    t,
-                    SPARSE + "experts.0.w1.",
-                    "weight",
-                    "weight_scale",
-                    "weight_scale_2",
-                    "input_scale"),
+            t -> removeModelOpt(t, SPARSE + "experts.0.w1."),
             "experts.0.w1.weight\": missing"),
         mixtral(
             "no tensor scale of up",
@@ -237,9 +222,10 @@ final class CheckpointMistakesTest {
             "not known in a block of this model"));
   }
 
-  private static RawTensors remove(RawTensors tensors, String prefix, String... names) {
-    for (String name : names) {
-      tensors.remove(prefix + name);
+  /** All tensors of a projection of ModelOpt's. */
+  private static RawTensors removeModelOpt(RawTensors tensors, String projection) {
+    for (String name : List.of("weight", "weight_scale", "weight_scale_2", "input_scale")) {
+      tensors.remove(projection + name);
     }
     return tensors;
   }
