@@ -138,7 +138,7 @@ final class SuccessiveHalving {
     RelativeTime winner = verdict.winner().get();
     return new Decision(
         winner.candidate(),
-        challenger(winner).nanos(weights),
+        winner.ratio() * defaultNanos,
         defaultNanos,
         winner.noise(),
         verdict.reason());

@@ -65,6 +65,24 @@ class TacticSearchTest extends SearchFixture {
     assertTrue(decision(result).noise() < 0.01, () -> "noise " + decision(result).noise());
   }
 
+  /**
+   * On a machine with two speeds, a median is of one or the other: what ran side by side says more.
+   */
+  @ParameterizedTest
+  @ValueSource(longs = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20})
+  void aTuningIsNoSlowerThanTheDefaultThatItBeat(long seed) {
+    gpu.tactics(
+        FakeTactic.of("default", (work, launch) -> 100e3 * speed(seed, launch)),
+        FakeTactic.of("faster", (work, launch) -> 95e3 * speed(seed, launch)));
+    Decision decision = decision(search(16));
+    assertTrue(decision.speedup() >= 1, decision::toString);
+  }
+
+  /** Changes every few launches. */
+  private static double speed(long seed, long launch) {
+    return jitter(seed * 7919 + launch / 5, 1) > 1 ? 2 : 1;
+  }
+
   @Test
   void equalTacticsAreDecidedByTheirOrder() {
     gpu.tactics(
